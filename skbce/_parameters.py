@@ -1,0 +1,134 @@
+"""Where parameters lie: one flat vector `theta`, all W first and then all b; W[l] and b[l] are views of it.
+
+One vector is one block of memory to update, to copy for the best model, and to hand to L-BFGS; all W together
+is what the L2 term runs over. The order is scikit-learn's, so that sums over it round alike.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from skbce.kernels.doors import Network
+
+# The order of kernels/activations.pxd.
+ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+
+# A block of rows goes through all layers before the next: its activations should stay in a core's share of
+# the caches (2 MB in float32), and memory should not grow with the batch or the data.
+_BLOCK_ELEMENTS = 2**19
+
+_CACHE_LINE = 64
+
+
+def aligned_zeros(size: int, dtype) -> np.ndarray:
+    """Zeros whose first element starts a cache line, so that vector loads do not straddle two."""
+    dtype = np.dtype(dtype)
+    raw = np.zeros(size * dtype.itemsize + _CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % _CACHE_LINE
+    return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+class Layout:
+    """The units of a network's layers and where each parameter lies in the flat vector.
+
+    Parameters
+    ----------
+    units : sequence of int
+        n_0 .. n_L: features, hidden units, outputs.
+    activation : str
+        Of the hidden layers, one of `ACTIVATIONS`.
+    """
+
+    def __init__(self, units: Sequence[int], activation: str):
+        self.units = tuple(int(n) for n in units)
+        self.activation = activation
+        self.shapes = list(pairwise(self.units))
+        sizes = [n_in * n_out for n_in, n_out in self.shapes]
+        n_layers = len(self.shapes)
+        rows = np.zeros((4, n_layers + 2), np.int64)
+        rows[0, :-1] = self.units
+        rows[1, 1:-1] = np.cumsum(sizes)
+        rows[2, :-1] = sum(sizes) + np.cumsum((0, *self.units[1:]))
+        rows[3, 1:] = np.cumsum(self.units)
+        self._W_start, self._b_start = rows[1].tolist(), rows[2].tolist()
+        self.n_parameters = self._b_start[n_layers]
+        self.network = Network(rows, ACTIVATIONS.index(activation))
+
+    def views(self, theta: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """W and b, lists of views of theta."""
+        W = [theta[at : at + m * n].reshape(m, n) for at, (m, n) in zip(self._W_start, self.shapes, strict=False)]
+        b = [theta[at : at + n] for at, (_, n) in zip(self._b_start, self.shapes, strict=False)]
+        return W, b
+
+    def flat(self, W: Sequence[np.ndarray], b: Sequence[np.ndarray], dtype) -> np.ndarray:
+        """A new theta with these parameters.
+
+        Raises
+        ------
+        ValueError
+            Where a shape is not the layout's.
+        """
+        theta = aligned_zeros(self.n_parameters, dtype)
+        for name, views, arrays in zip(("coefs_", "intercepts_"), self.views(theta), (W, b), strict=True):
+            if [view.shape for view in views] != [np.shape(array) for array in arrays]:
+                raise ValueError(
+                    f"{name} has the shapes {[np.shape(array) for array in arrays]}, but layers of {self.units} "
+                    f"units need {[view.shape for view in views]}."
+                )
+            for view, array in zip(views, arrays, strict=True):
+                view[...] = array
+        return theta
+
+    def shared(self, W: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> np.ndarray:
+        """The theta that W and b are views of; a new one where they are not (edited by hand, say).
+
+        Raises
+        ------
+        ValueError
+            As `flat`.
+        """
+        arrays = [*W, *b]
+        base, dtype = getattr(arrays[0], "base", None), arrays[0].dtype
+        if not (isinstance(base, np.ndarray) and base.flags.c_contiguous and dtype.char in "fd"):
+            return self.flat(W, b, np.result_type(*arrays, np.float32))
+        start = at = _address(arrays[0])
+        for array, shape in zip(arrays, [*self.shapes, *((n,) for n in self.units[1:])], strict=False):
+            if not (
+                array.shape == shape
+                and array.dtype == dtype
+                and array.base is base
+                and array.flags.c_contiguous
+                and _address(array) == at
+            ):
+                return self.flat(W, b, np.result_type(*arrays, np.float32))
+            at += array.nbytes
+        offset = start - _address(base)
+        return base.reshape(-1).view(np.uint8)[offset : offset + at - start].view(dtype)
+
+    def initial(self, random_state: np.random.RandomState, dtype) -> np.ndarray:
+        """Glorot's uniform start, drawn layer by layer (W, then b) as scikit-learn draws it.
+
+        Bounds are sqrt(6 / (n_in + n_out)), with 2 in place of 6 for the logistic activation
+        (Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html).
+        """
+        theta = aligned_zeros(self.n_parameters, dtype)
+        factor = 2.0 if self.activation == "logistic" else 6.0
+        for W, b in zip(*self.views(theta), strict=True):
+            bound = np.sqrt(factor / sum(W.shape))
+            W[...] = random_state.uniform(-bound, bound, W.shape)
+            b[...] = random_state.uniform(-bound, bound, b.shape)
+        return theta
+
+    def block_rows(self, rows: int) -> int:
+        """Rows of a block: `rows` cut into equal blocks that keep to the size above."""
+        n_blocks = -(-rows * sum(self.units) // _BLOCK_ELEMENTS)
+        return -(-rows // max(1, min(n_blocks, rows)))
+
+    def workspace(self, block_rows: int, dtype) -> np.ndarray:
+        """Memory for one block of rows on its way forward and back."""
+        return aligned_zeros(self.network.workspace_size(block_rows), dtype)
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]

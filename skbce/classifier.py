@@ -1,0 +1,689 @@
+"""BCEMLPClassifier: the one place that knows scikit-learn. It validates once, encodes labels, publishes attributes."""
+
+import warnings
+from dataclasses import fields
+from numbers import Integral, Real
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from skbce._parameters import ACTIVATIONS, Layout
+from skbce._threads import single_threaded_blas
+from skbce._training import (
+    SOLVERS,
+    CostFunction,
+    History,
+    Optimizer,
+    Outcome,
+    Sample,
+    Settings,
+    StochasticTraining,
+    minimize_lbfgs,
+)
+from skbce._version import __version__
+from skbce.kernels import doors
+
+_DTYPES = (np.float64, np.float32)
+
+# Rows whose precision differs from the model's are converted this many elements at a time.
+_CONVERSION_ELEMENTS = 2**20
+
+
+def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
+    if estimator.solver not in SOLVERS:
+        raise AttributeError(
+            f"partial_fit is only available for stochastic solvers {SOLVERS}, and solver={estimator.solver!r}."
+        )
+    return True
+
+
+class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
+    """Multi-layer perceptron for binary and multilabel targets, trained on binary cross-entropy.
+
+    Takes the place of scikit-learn's MLPClassifier: the same parameters, attributes, and, from the same
+    `random_state`, the same model. All layers' forward and backward passes, losses and updates run in compiled
+    kernels without the GIL. In the mean over m rows (nats per sample), with L2 term, the cost is ::
+
+        1/m [ sum_i sum_k -(y_ik log p_ik + (1 - y_ik) log(1 - p_ik)) + alpha/2 sum_l |W_l|^2 ]
+
+    with p = sigmoid(Z_L), Z_l = A_(l-1) W_l + b_l, A_l = f(Z_l), A_0 = X.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int or int, default=(100,)
+        Units of each hidden layer; `()` is logistic regression.
+    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
+        f of the hidden layers.
+    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
+        'adam' [2]_ and 'sgd' step after each batch; 'lbfgs' [3]_ minimises the cost over all rows, which on
+        small tables (to a few thousand rows) often gets further sooner.
+    alpha : float, default=0.0001
+        Strength of the L2 term; biases are exempt.
+    batch_size : int or 'auto', default='auto'
+        Rows a step; 'auto' is min(200, n_samples). Not used by 'lbfgs'.
+    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
+        Schedule of 'sgd': 'invscaling' is learning_rate_init / (t + 1)^power_t, t being the rows seen so far;
+        'adaptive' divides by 5 whenever progress stalls (see `tol`), down to 1e-6, and stops then.
+    learning_rate_init : float, default=0.001
+        Step size at the start, of 'sgd' and 'adam'.
+    power_t : float, default=0.5
+        Exponent of 'invscaling'.
+    max_iter : int, default=200
+        Most epochs ('sgd', 'adam') or iterations ('lbfgs').
+    shuffle : bool, default=True
+        Whether rows are put in a new order every epoch.
+    random_state : int, RandomState instance or None, default=None
+        Draws the initial parameters, the validation split and the order of rows.
+    tol : float, default=1e-4
+        Training ends when the loss (with early stopping: the validation score) has not improved by this much
+        for more than `n_iter_no_change` epochs; for 'lbfgs', when the largest gradient entry is below it.
+    verbose : bool or int, default=False
+        Whether to print each epoch's loss.
+    warm_start : bool, default=False
+        Whether fit continues from the parameters it finds.
+    momentum : float in [0, 1], default=0.9
+        Of 'sgd'.
+    nesterovs_momentum : bool, default=True
+        Whether the momentum is Nesterov's.
+    early_stopping : bool, default=False
+        Whether to hold out `validation_fraction` of the rows (stratified for a binary target), watch the
+        accuracy there, and end with the parameters that scored best. Not used by 'lbfgs'.
+    validation_fraction : float in [0, 1), default=0.1
+        Share of rows held out.
+    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+        Decay of the first and second moments of 'adam'.
+    epsilon : float, default=1e-8
+        Keeps the division of 'adam' finite.
+    n_iter_no_change : int or inf, default=10
+        Epochs without improvement that are put up with.
+    max_fun : int, default=15000
+        Most evaluations of the cost by 'lbfgs'.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (2,) or (n_outputs,)
+        The two labels, sorted; for a multilabel target the columns' numbers.
+    coefs_ : list of ndarray, W_l of shape (n_units[l], n_units[l + 1])
+        In the precision of X at fit: float32 or float64.
+    intercepts_ : list of ndarray, b_l of shape (n_units[l + 1],)
+    loss_ : float
+        Cost of the last epoch, nats per sample.
+    best_loss_ : float or None
+        Least loss of an epoch; None with early stopping. Not set by 'lbfgs'.
+    loss_curve_ : list of float
+        Cost of each epoch. Not set by 'lbfgs'.
+    validation_scores_ : list of float or None
+        Accuracy of each epoch, with early stopping. Not set by 'lbfgs'.
+    best_validation_score_ : float or None
+        The largest of them. Not set by 'lbfgs'.
+    n_iter_ : int
+        Epochs or iterations of the last call.
+    t_ : int
+        Rows seen in training, each epoch anew.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X had names that are all strings.
+    n_layers_ : int
+        Layers of units, input and output included: len(coefs_) + 1.
+    n_outputs_ : int
+        1 for a binary target.
+    out_activation_ : str
+        'logistic'.
+
+    Raises
+    ------
+    ValueError
+        In fit: for input that is not finite, a target that is not binary or multilabel or has one class, and when
+        parameters become non-finite; the last finite model is then kept, and usable.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When `max_iter` ends training before `tol` does.
+    UserWarning
+        When Ctrl-C ended training (the model is usable), when `batch_size` exceeds the rows, and when a pickle
+        was written by another version.
+
+    References
+    ----------
+    .. [1] D. E. Rumelhart, G. E. Hinton, R. J. Williams, "Learning representations by back-propagating errors",
+       Nature 323 (1986). :doi:`10.1038/323533a0`
+    .. [2] D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization" (2015).
+       :doi:`10.48550/arXiv.1412.6980`
+    .. [3] R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, "A Limited Memory Algorithm for Bound Constrained
+       Optimization", SIAM J. Sci. Comput. 16 (1995). :doi:`10.1137/0916069`
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skbce import BCEMLPClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+    >>> clf = make_pipeline(StandardScaler(), BCEMLPClassifier(max_iter=300, random_state=0))
+    >>> bool(clf.fit(X_train, y_train).score(X_test, y_test) > 0.95)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "solver": [StrOptions({"lbfgs", *SOLVERS})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train on X and y, from new parameters, or with `warm_start` from those of the last call.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            float32 and float64 are computed in their own precision, anything else in float64. CSR stays
+            sparse, CSC is turned into CSR. Never changed, nor copied as a whole.
+        y : array-like of shape (n_samples,) or {array, sparse matrix} of shape (n_samples, n_outputs)
+            Two labels of any kind, or an indicator matrix.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Multiplies each row's loss; not negative, not all zero. A batch whose weights are all zero is
+            passed over.
+
+        Returns
+        -------
+        self : BCEMLPClassifier
+        """
+        return self._fit(X, y, sample_weight, continues=self.warm_start and self.__sklearn_is_fitted__())
+
+    @available_if(_has_stochastic_solver)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Train for one epoch on X and y, going on from the last call, moments included.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`; y may lack one of the classes.
+        classes : array-like of shape (2,) or (n_outputs,), default=None
+            All labels (for an indicator matrix, its columns' numbers); needed in the first call.
+
+        Returns
+        -------
+        self : BCEMLPClassifier
+        """
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        first = not self.__sklearn_is_fitted__()
+        try:
+            _check_partial_fit_first_call(self, classes)
+            return self._fit(X, y, sample_weight, continues=not first, incremental=True)
+        except BaseException:
+            if first and not self.__sklearn_is_fitted__():
+                vars(self).pop("classes_", None)
+            raise
+
+    def decision_function(self, X):
+        """Logits: log(p / (1 - p)) of the second class, or of each output.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the model's precision; positive where `predict` says the second class.
+        """
+        Z = self._logits(X)
+        return Z.ravel() if self.n_outputs_ == 1 else Z
+
+    def predict(self, X):
+        """Labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,), or {ndarray, CSR matrix} of shape (n_samples, n_outputs)
+            For a multilabel target 0 and 1, sparse where the target of fit was.
+        """
+        positive = self._logits(X) > 0
+        if not self._multilabel:
+            return self.classes_[positive.ravel().astype(np.intp)]
+        indicator = positive.astype(np.int64)
+        return sp.csr_matrix(indicator) if self._sparse_targets else indicator
+
+    def predict_proba(self, X):
+        """Probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Y_hat : ndarray of shape (n_samples, 2) or (n_samples, n_outputs)
+            Of both classes; for a multilabel target, of 1 in each column. In the model's precision, and
+            strictly between 0 and 1: where one would round to either, its neighbour.
+        """
+        Z = self._logits(X)
+        if not self._multilabel:
+            Y_hat = np.empty((len(Z), 2), Z.dtype)
+            doors.class_probabilities(Z, Y_hat)
+            return Y_hat
+        doors.probabilities(Z)
+        return Z
+
+    def predict_log_proba(self, X):
+        """Logarithms of the probabilities, from the logits: finite where the probability rounds to 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_Y_hat : ndarray of shape (n_samples, 2) or (n_samples, n_outputs)
+            In nats, in the columns of `predict_proba`.
+        """
+        Z = self._logits(X)
+        if not self._multilabel:
+            Z = np.column_stack((-Z, Z))
+        doors.elementwise("log_sigmoid", Z.reshape(-1))
+        return Z
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "coefs_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_class = False
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_skbce_version": __version__}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        version = state.pop("_skbce_version", "unknown")
+        if version != __version__:
+            warnings.warn(
+                f"This {type(self).__name__} was pickled by skbce {version} and is read by {__version__}; "
+                "results may differ. Fit it again, or read it with the version that wrote it.",
+                UserWarning,
+                stacklevel=2,
+            )
+        super().__setstate__(state)
+        if self.__sklearn_is_fitted__():
+            # One vector again, so that prediction need not gather it each time.
+            layout = self._layout()
+            self.coefs_, self.intercepts_ = layout.views(
+                layout.flat(self.coefs_, self.intercepts_, self.coefs_[0].dtype)
+            )
+
+    def _fit(self, X, y, sample_weight, continues: bool, incremental: bool = False):
+        X, y, sample_weight = self._validated(X, y, sample_weight, reset=not continues)
+        Y, labels = self._encoded(y, continues, incremental)
+        layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation)
+        random_state = check_random_state(self.random_state)
+        if continues:
+            self._check_same_layers(layout)
+            theta = layout.flat(self.coefs_, self.intercepts_, X.dtype)
+        else:
+            theta = layout.initial(random_state, X.dtype)
+        sample = Sample(_table(X), Y, sample_weight)
+        history = self._history(continues)
+        with single_threaded_blas():
+            if self.solver == "lbfgs":
+                outcome = self._fit_lbfgs(layout, sample, theta, history, labels)
+            else:
+                outcome = self._fit_stochastic(layout, sample, theta, history, labels, random_state, incremental)
+        if outcome is Outcome.INTERRUPTED:
+            warnings.warn("Training interrupted by user.", stacklevel=3)
+        if outcome is Outcome.DIVERGED:
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to "
+                "be preprocessed (StandardScaler), or learning_rate_init may be too large. The last finite "
+                "model is kept."
+            )
+        return self
+
+    def _validated(self, X, y, sample_weight, reset: bool):
+        """X, y and sample_weight as arrays, checked for what does not depend on the labels."""
+        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=_DTYPES, reset=reset)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y.toarray() if sp.issparse(y) else y, warn=True)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+            if not sample_weight.any():
+                raise ValueError("sample_weight is zero for every row; at least one must be positive.")
+        return X, y, sample_weight
+
+    def _encoded(self, y, continues: bool, incremental: bool) -> tuple[np.ndarray, dict]:
+        """Y, 0 or 1 of shape (n_samples, n_outputs), and the attributes that describe the labels."""
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        known = self.classes_ if continues or incremental else None
+        if kind == "multilabel-indicator":
+            Y = np.ascontiguousarray(y.toarray() if sp.issparse(y) else y, dtype=np.uint8)
+            if continues and (not self._multilabel or Y.shape[1] != self.n_outputs_):
+                raise ValueError(f"y has {Y.shape[1]} columns; the network was trained with {self.n_outputs_}.")
+            classes = np.arange(Y.shape[1]) if known is None else known
+            return Y, {"classes_": classes, "_multilabel": True, "_sparse_targets": sp.issparse(y)}
+        found = unique_labels(y) if kind in ("binary", "multiclass") else None
+        if known is not None and found is not None:
+            found = self._checked_labels(found, known, incremental)
+        if found is None or len(found) > 2:
+            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+        if len(found) < 2:
+            raise ValueError(f"y needs two classes, and contains only one class: {found[0]!r}.")
+        Y = (y == found[1]).astype(np.uint8).reshape(-1, 1)
+        return Y, {"classes_": found, "_multilabel": False, "_sparse_targets": False}
+
+    def _checked_labels(self, found: np.ndarray, known: np.ndarray, incremental: bool) -> np.ndarray:
+        """The labels that the network knows, after a look whether y fits them."""
+        if getattr(self, "_multilabel", False):
+            raise ValueError(f"y has one column; the network was trained with {self.n_outputs_}.")
+        if incremental and not np.isin(found, known).all():
+            raise ValueError(f"`y` has classes not in `self.classes_`. `self.classes_` has {known}. 'y' has {found}.")
+        if not incremental and set(found) != set(known):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {known}, `y` has {found}"
+            )
+        return known
+
+    def _layer_units(self, n_features: int, n_outputs: int) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if np.iterable(sizes) else [sizes]
+        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return [n_features, *sizes, n_outputs]
+
+    def _check_same_layers(self, layout: Layout) -> None:
+        units = self._layout().units
+        if layout.units != units:
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes} gives layers of {layout.units} units, and the network "
+                f"to go on with has {units}. Set them back, or fit with warm_start=False."
+            )
+
+    def _layout(self) -> Layout:
+        """The layout of the fitted network."""
+        return Layout([self.n_features_in_, *(len(W) for W in self.coefs_[1:]), self.n_outputs_], self.activation)
+
+    def _settings(self) -> Settings:
+        return Settings(**{entry.name: getattr(self, entry.name) for entry in fields(Settings)})
+
+    def _history(self, continues: bool) -> History:
+        if not (continues and hasattr(self, "loss_curve_")):
+            return History()
+        early_stopping = self.early_stopping and self.validation_scores_ is not None
+        return History(
+            loss_curve=list(self.loss_curve_),
+            best_loss=np.inf if self.best_loss_ is None else self.best_loss_,
+            validation_scores=list(self.validation_scores_) if early_stopping else [],
+            best_validation_score=self.best_validation_score_ if early_stopping else -np.inf,
+            no_improvement_count=self._no_improvement_count,
+            n_samples_seen=self.t_,
+        )
+
+    def _fit_stochastic(self, layout, sample, theta, history, labels, random_state, incremental) -> Outcome:
+        settings = self._settings()
+        validation_score = None
+        if self.early_stopping:
+            sample.order, held_out = self._split(sample, random_state)
+            validation_score = _Accuracy(layout, sample, held_out)
+        training = StochasticTraining(
+            layout,
+            sample,
+            theta,
+            self._optimizer(settings, theta, incremental),
+            settings,
+            history,
+            self._batch_rows(sample.n_rows),
+            random_state,
+            validation_score,
+        )
+        outcome = training.run(one_epoch=incremental)
+        self._publish(layout, theta, labels, history)
+        self.loss_ = history.loss_curve[-1] if history.loss_curve else np.inf
+        self.loss_curve_ = history.loss_curve
+        self.best_loss_ = None if self.early_stopping else history.best_loss
+        self.validation_scores_ = history.validation_scores if self.early_stopping else None
+        self.best_validation_score_ = history.best_validation_score if self.early_stopping else None
+        self._no_improvement_count = history.no_improvement_count
+        self._keep_optimizer(None if outcome is Outcome.DIVERGED else training.optimizer)
+        if outcome is Outcome.MAX_ITER:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return outcome
+
+    def _fit_lbfgs(self, layout, sample, theta, history, labels) -> Outcome:
+        outcome, cost, message = minimize_lbfgs(layout, sample, theta, self._settings(), history)
+        self._publish(layout, theta, labels, history)
+        self._keep_optimizer(None)
+        self.loss_ = cost
+        if outcome is Outcome.MAX_ITER:
+            warnings.warn(
+                f"lbfgs failed to converge after {self.n_iter_} iteration(s): {message}. Increase max_iter "
+                f"({self.max_iter}) or max_fun ({self.max_fun}), or scale the data (StandardScaler).",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return outcome
+
+    def _publish(self, layout: Layout, theta: np.ndarray, labels: dict, history: History) -> None:
+        vars(self).update(labels)
+        self.coefs_, self.intercepts_ = layout.views(theta)
+        self.n_layers_ = len(layout.units)
+        self.n_outputs_ = layout.units[-1]
+        self.out_activation_ = "logistic"
+        self.n_iter_ = history.n_epochs
+        self.t_ = history.n_samples_seen
+
+    def _optimizer(self, settings: Settings, theta: np.ndarray, incremental: bool) -> Optimizer:
+        """partial_fit goes on with the moments it finds, where they are this solver's; fit starts new ones."""
+        optimizer = Optimizer.new(settings, theta.size, theta.dtype)
+        kept = getattr(self, "_moments", [])
+        if incremental and len(kept) == len(optimizer.moments):
+            for moment, old in zip(optimizer.moments, kept, strict=True):
+                moment[...] = old
+            optimizer.n_steps = self._n_steps
+            if self._learning_rate_from == self.learning_rate_init:
+                optimizer.learning_rate = self._learning_rate
+        return optimizer
+
+    def _keep_optimizer(self, optimizer: Optimizer | None) -> None:
+        """Keep what partial_fit goes on with; nothing where it cannot."""
+        kept = optimizer is not None and not self.early_stopping
+        self._moments = optimizer.moments if kept else []
+        self._n_steps = optimizer.n_steps if kept else 0
+        self._learning_rate = optimizer.learning_rate if kept else float(self.learning_rate_init)
+        self._learning_rate_from = self.learning_rate_init
+
+    def _batch_rows(self, n_rows: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n_rows)
+        if self.batch_size > n_rows:
+            warnings.warn(
+                f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n_rows}.",
+                stacklevel=5,
+            )
+        return min(self.batch_size, n_rows)
+
+    def _split(self, sample: Sample, random_state) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers to train on and to validate on, drawn as scikit-learn draws them."""
+        row_ids = np.arange(sample.n_rows, dtype=np.int64)
+        stratify = sample.Y.ravel() if sample.Y.shape[1] == 1 else None
+        try:
+            train, held_out = train_test_split(
+                row_ids, test_size=self.validation_fraction, random_state=random_state, stratify=stratify
+            )
+        except ValueError as error:
+            raise ValueError(f"validation_fraction={self.validation_fraction}: {error}") from error
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        for name, rows in (("training", train), ("validation", held_out)):
+            if sample.weight is not None and not sample.weight[rows].any():
+                raise ValueError(f"sample_weight is zero for every row of the {name} set of early_stopping.")
+        return train, held_out
+
+    def _logits(self, X) -> np.ndarray:
+        """Z_L of shape (n_samples, n_outputs), in the model's precision."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        layout = self._layout()
+        theta = layout.shared(self.coefs_, self.intercepts_)
+        Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
+        with single_threaded_blas():
+            if X.dtype == theta.dtype:
+                _fill_logits(layout, theta, X, Z)
+            else:
+                X = X.tocsr() if sp.issparse(X) else X
+                step = max(1, _CONVERSION_ELEMENTS // X.shape[1])
+                for at in range(0, len(Z), step):
+                    _fill_logits(layout, theta, X[at : at + step].astype(theta.dtype), Z[at : at + step])
+        return Z
+
+    def _cost_problem(self, X, y, sample_weight, dtype=None) -> tuple[CostFunction, Layout, np.ndarray]:
+        """Cost function, layout and theta of this network on X and y: fitted, or initialised as fit would."""
+        fitted = self.__sklearn_is_fitted__()
+        X, y, sample_weight = self._validated(X, y, sample_weight, reset=not fitted)
+        Y, _ = self._encoded(y, continues=fitted, incremental=fitted)
+        if fitted:
+            layout = self._layout()
+            theta = layout.flat(self.coefs_, self.intercepts_, dtype or self.coefs_[0].dtype)
+        else:
+            layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation)
+            theta = layout.initial(check_random_state(self.random_state), dtype or X.dtype)
+        weight = None if sample_weight is None else sample_weight.astype(theta.dtype, copy=False)
+        sample = Sample(_table(X.astype(theta.dtype, copy=False)), Y, weight)
+        return CostFunction(layout, sample, self.alpha, theta.dtype), layout, theta
+
+
+class _Accuracy:
+    """Share of the held-out rows, by weight, whose outputs are all right."""
+
+    def __init__(self, layout: Layout, sample: Sample, rows: np.ndarray):
+        self._layout = layout
+        self._table = sample.table
+        self._rows = rows
+        self._Y = sample.Y[rows].astype(bool)
+        self._weight = None if sample.weight is None else sample.weight[rows]
+        self._block_rows = layout.block_rows(len(rows))
+        self._workspace = layout.workspace(self._block_rows, sample.table.dtype)
+        self._Z = np.empty(self._Y.shape, sample.table.dtype)
+
+    def __call__(self, theta: np.ndarray) -> float:
+        doors.logits(self._layout.network, theta, self._table, self._rows, self._block_rows, self._workspace, self._Z)
+        right = ((self._Z > 0) == self._Y).all(axis=1)
+        return float(np.average(right, weights=self._weight))
+
+
+def _table(X) -> doors.Table:
+    """X for the kernels: CSR, or an array whose elements lie at whole steps."""
+    if sp.issparse(X):
+        X = X.tocsr()
+        X.check_format(full_check=True)  # indices outside X would be read outside W
+        return doors.Table(X)
+    return doors.Table(np.require(X, requirements="A"))
+
+
+def _fill_logits(layout: Layout, theta: np.ndarray, X, Z: np.ndarray) -> None:
+    """Z_L of X's rows, block by block."""
+    block_rows = layout.block_rows(len(Z))
+    doors.logits(layout.network, theta, _table(X), None, block_rows, layout.workspace(block_rows, theta.dtype), Z)

@@ -1,0 +1,181 @@
+"""Forward and backward through all layers for one block of rows: the document's equations in its order.
+
+    forward   Z_l = b_l + A_{l-1} W_l,  A_l = f(Z_l),  Y_hat = sigmoid(Z_L)
+    backward  dZ_L = Y_hat - Y,  dW_l = A_{l-1}^T dZ_l,  db_l = sum dZ_l,
+              dZ_{l-1} = (dZ_l W_l^T) * f'(Z_{l-1})
+
+dW and db are sums here; 1/m enters in the update, once for all blocks of a batch.
+"""
+
+from cython cimport floating
+from libc.limits cimport INT_MAX
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memset
+
+from skbce.kernels.activations cimport Activation, activate, add_rows, fill_rows, multiply_derivative
+from skbce.kernels.loss cimport loss_backward, loss_forward
+from skbce.kernels.products cimport add_product, product_backward, weights_gradient
+from skbce.kernels.table cimport TableView, csr_add_gradient, csr_add_product, gather_rows, row_number
+
+
+cdef struct NetworkView:
+    Py_ssize_t n_layers        # L
+    Activation f               # of the hidden layers
+    const int64_t* units       # n_0 .. n_L
+    const int64_t* W_start     # where W[l] and b[l] begin in theta, l = 0 .. L-1
+    const int64_t* b_start
+    const int64_t* A_start     # n_0 + .. + n_{l-1}: where A[l] begins in a block's workspace, times its rows
+    Py_ssize_t widest          # max(n_1 .. n_L)
+    Py_ssize_t n_parameters
+
+
+# The rows of a data set that train together, and their targets.
+cdef struct SampleView:
+    TableView X
+    const uint8_t* Y           # n_rows x n_L, 0 or 1
+    const void* weight         # n_rows, of the table's dtype, or NULL
+    const int64_t* row_ids     # the order in which rows are taken, or NULL for the table's own
+
+
+cdef inline Py_ssize_t workspace_size(const NetworkView* net, Py_ssize_t block_rows) noexcept nogil:
+    """elements that a block needs: A[0] .. A[L], two dZ, Y, losses, weight"""
+    cdef Py_ssize_t n_outputs = net.units[net.n_layers]
+    return block_rows * (net.A_start[net.n_layers + 1] + 2 * net.widest + 2 * n_outputs + 1)
+
+
+cdef inline const floating* input_rows(
+    const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows,
+    floating* buffer, Py_ssize_t* lda,
+) noexcept nogil:
+    """A[0] for a dense table: the table itself where BLAS can read it there, else gathered into `buffer`"""
+    if row_ids == NULL and X.column_stride == 1 and X.n_columns <= X.row_stride <= INT_MAX:
+        lda[0] = X.row_stride
+        return <const floating*>X.values + start * X.row_stride
+    gather_rows(X, row_ids, start, rows, buffer)
+    lda[0] = X.n_columns
+    return buffer
+
+
+cdef inline floating* forward(
+    const NetworkView* net, const floating* theta,
+    const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows,
+    Py_ssize_t block_rows, floating* workspace, const floating** A_0, Py_ssize_t* lda_0,
+) noexcept nogil:
+    """A[1] .. A[L-1] and Z[L], the logits, which it returns; A_0 and lda_0 tell where the input lies"""
+    cdef Py_ssize_t l, n_in, n_out, lda
+    cdef const floating* A = workspace
+    cdef floating* Z
+    lda_0[0] = net.units[0]
+    if not X.sparse:
+        A = input_rows(X, row_ids, start, rows, workspace, lda_0)
+    A_0[0] = A
+    lda = lda_0[0]
+    for l in range(net.n_layers):
+        n_in = net.units[l]
+        n_out = net.units[l + 1]
+        Z = workspace + block_rows * net.A_start[l + 1]
+        fill_rows(rows, n_out, theta + net.b_start[l], Z)
+        if l == 0 and X.sparse:
+            csr_add_product(X, row_ids, start, rows, n_out, theta + net.W_start[l], Z)
+        else:
+            add_product(rows, n_in, n_out, A, lda, theta + net.W_start[l], Z)
+        if l < net.n_layers - 1:
+            activate(net.f, rows * n_out, Z)
+        A = Z
+        lda = n_out
+    return Z
+
+
+cdef inline void backward(
+    const NetworkView* net, const floating* theta,
+    const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows,
+    Py_ssize_t block_rows, floating* workspace, const floating* A_0, Py_ssize_t lda_0,
+    const floating* dZ_L, bint accumulate, floating* gradient,
+) noexcept nogil:
+    """sums over the block's rows of dW[l] and db[l], differentiates `forward`; added to `gradient` or written to it"""
+    cdef Py_ssize_t l = net.n_layers, n_in, n_out, lda
+    cdef const floating* A
+    cdef const floating* dZ = dZ_L
+    cdef floating* spare = workspace + block_rows * net.A_start[net.n_layers + 1]
+    cdef floating* dA
+    cdef floating* db
+    cdef floating* dW
+    while l > 0:
+        l -= 1
+        n_in = net.units[l]
+        n_out = net.units[l + 1]
+        A = A_0 if l == 0 else workspace + block_rows * net.A_start[l]
+        lda = lda_0 if l == 0 else n_in
+        dW = gradient + net.W_start[l]
+        db = gradient + net.b_start[l]
+        if not accumulate:
+            memset(db, 0, n_out * sizeof(floating))
+        add_rows(rows, n_out, dZ, db)
+        if l == 0 and X.sparse:
+            if not accumulate:
+                memset(dW, 0, n_in * n_out * sizeof(floating))
+            csr_add_gradient(X, row_ids, start, rows, n_out, dZ, dW)
+        else:
+            weights_gradient(rows, n_in, n_out, A, lda, dZ, <floating>accumulate, dW)
+        if l > 0:
+            dA = spare + (l % 2) * block_rows * net.widest
+            product_backward(rows, n_in, n_out, dZ, theta + net.W_start[l], dA)
+            multiply_derivative(net.f, rows * n_in, A, dA)
+            dZ = dA
+
+
+cdef inline void gather_targets(
+    const SampleView* sample, Py_ssize_t n_outputs, Py_ssize_t start, Py_ssize_t rows,
+    floating* Y, floating* weight,
+) noexcept nogil:
+    """Y and weight of a block's rows, as numbers"""
+    cdef Py_ssize_t i, k, r
+    for i in range(rows):
+        r = row_number(sample.row_ids, start, i)
+        for k in range(n_outputs):
+            Y[i * n_outputs + k] = sample.Y[r * n_outputs + k]
+        if sample.weight != NULL:
+            weight[i] = (<const floating*>sample.weight)[r]
+
+
+cdef inline double block_gradient(
+    const NetworkView* net, const floating* theta, const SampleView* sample,
+    Py_ssize_t start, Py_ssize_t rows, Py_ssize_t block_rows, floating* workspace,
+    bint accumulate, floating* gradient,
+) noexcept nogil:
+    """the summed loss of rows start .. start + rows, and its gradient"""
+    cdef Py_ssize_t n_outputs = net.units[net.n_layers], lda_0
+    cdef floating* Y = workspace + block_rows * (net.A_start[net.n_layers + 1] + 2 * net.widest)
+    cdef floating* losses = Y + block_rows * n_outputs
+    cdef floating* weight = losses + block_rows * n_outputs
+    cdef const floating* A_0
+    cdef floating* Z
+    cdef double loss
+    gather_targets(sample, n_outputs, start, rows, Y, weight)
+    if sample.weight == NULL:
+        weight = NULL
+    Z = forward(
+        net, theta, &sample.X, sample.row_ids, start, rows, block_rows, workspace, &A_0, &lda_0
+    )
+    loss = loss_forward(rows, n_outputs, Z, Y, weight, losses)
+    loss_backward(rows, n_outputs, Z, Y, weight, Z)
+    backward(
+        net, theta, &sample.X, sample.row_ids, start, rows, block_rows, workspace, A_0, lda_0,
+        Z, accumulate, gradient,
+    )
+    return loss
+
+
+cdef inline double summed_gradient(
+    const NetworkView* net, const floating* theta, const SampleView* sample,
+    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t block_rows, floating* workspace, floating* gradient,
+) noexcept nogil:
+    """the summed loss of rows start .. stop, and its gradient, block after block"""
+    cdef Py_ssize_t at = start
+    cdef double loss = 0
+    while at < stop:
+        loss += block_gradient(
+            net, theta, sample, at, min(block_rows, stop - at), block_rows, workspace, at > start, gradient
+        )
+        at += block_rows
+    return loss

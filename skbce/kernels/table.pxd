@@ -1,0 +1,80 @@
+"""Where rows of X come from: a dense array of any strides, or CSR; and how a block of them is gathered."""
+
+from cython cimport floating
+from libc.stdint cimport int32_t, int64_t
+
+
+cdef struct TableView:
+    Py_ssize_t n_rows
+    Py_ssize_t n_columns
+    bint sparse
+    const void* values        # dense: X[0, 0]; CSR: the stored values
+    Py_ssize_t row_stride     # dense only, in elements; may be negative or 0
+    Py_ssize_t column_stride
+    const int32_t* indices    # CSR only
+    const int64_t* indptr
+
+
+cdef inline Py_ssize_t row_number(const int64_t* row_ids, Py_ssize_t start, Py_ssize_t i) noexcept nogil:
+    """the row of the table that is row i of a block: row_ids[start + i], or start + i where there are none"""
+    return start + i if row_ids == NULL else <Py_ssize_t>row_ids[start + i]
+
+
+cdef inline void gather_rows(
+    const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows, floating* out
+) noexcept nogil:
+    """out[i, j] = X[row_number(i), j], out dense"""
+    cdef Py_ssize_t i, j
+    cdef Py_ssize_t n = X.n_columns, across = X.column_stride
+    cdef const floating* values = <const floating*>X.values
+    cdef const floating* row
+    if across == 1:
+        for i in range(rows):
+            row = values + row_number(row_ids, start, i) * X.row_stride
+            for j in range(n):
+                out[i * n + j] = row[j]
+    else:
+        # Column by column: in Fortran order a column is what the caches hold.
+        for j in range(n):
+            for i in range(rows):
+                out[i * n + j] = values[row_number(row_ids, start, i) * X.row_stride + j * across]
+
+
+cdef inline void csr_add_product(
+    const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows,
+    Py_ssize_t n, const floating* W, floating* Z,
+) noexcept nogil:
+    """Z += X W for CSR rows: Z[i] += x W[j] for each stored x at column j"""
+    cdef Py_ssize_t i, k, at, r
+    cdef const floating* values = <const floating*>X.values
+    cdef const floating* W_row
+    cdef floating* Z_row
+    cdef floating x
+    for i in range(rows):
+        r = row_number(row_ids, start, i)
+        Z_row = Z + i * n
+        for at in range(X.indptr[r], X.indptr[r + 1]):
+            x = values[at]
+            W_row = W + X.indices[at] * n
+            for k in range(n):
+                Z_row[k] += x * W_row[k]
+
+
+cdef inline void csr_add_gradient(
+    const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows,
+    Py_ssize_t n, const floating* dZ, floating* dW,
+) noexcept nogil:
+    """dW += X^T dZ for CSR rows, differentiates `csr_add_product`: dW[j] += x dZ[i]"""
+    cdef Py_ssize_t i, k, at, r
+    cdef const floating* values = <const floating*>X.values
+    cdef const floating* dZ_row
+    cdef floating* dW_row
+    cdef floating x
+    for i in range(rows):
+        r = row_number(row_ids, start, i)
+        dZ_row = dZ + i * n
+        for at in range(X.indptr[r], X.indptr[r + 1]):
+            x = values[at]
+            dW_row = dW + X.indices[at] * n
+            for k in range(n):
+                dW_row[k] += x * dZ_row[k]

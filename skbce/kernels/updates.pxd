@@ -1,0 +1,102 @@
+"""One step down the gradient: plain and with momentum (SGD), and Adam. Elementwise over the flat vector.
+
+`gradient` holds sums over the batch; the mean's gradient with the L2 term is (gradient + alpha theta) / total,
+total being the rows, or the sum of their weights.
+"""
+
+from cython cimport floating
+from libc.math cimport pow, sqrt, sqrtf
+from libc.stdint cimport int64_t
+
+# The order of skbce._training's rules.
+cdef enum Solver:
+    SGD = 0
+    ADAM = 1
+
+cdef struct UpdateRule:
+    Solver solver
+    double learning_rate
+    double alpha           # strength of the L2 term on W
+    double momentum        # SGD
+    bint nesterov
+    double beta1           # Adam
+    double beta2
+    double eps
+
+
+cdef inline floating square_root(floating x) noexcept nogil:
+    """sqrt(x)"""
+    if floating is float:
+        return sqrtf(x)
+    else:
+        return sqrt(x)
+
+
+cdef inline double sum_of_squares(Py_ssize_t n, const floating* x) noexcept nogil:
+    """sum x_i^2 in double, in eight lanes so that it vectorises with its order fixed"""
+    cdef double lanes[8]
+    cdef double total = 0
+    cdef Py_ssize_t i, k
+    for k in range(8):
+        lanes[k] = 0
+    for i in range(0, n - 7, 8):
+        for k in range(8):
+            lanes[k] += <double>x[i + k] * x[i + k]
+    for i in range(n - n % 8, n):
+        total += <double>x[i] * x[i]
+    for k in range(8):
+        total += lanes[k]
+    return total
+
+
+cdef inline void sgd(
+    const UpdateRule* rule, double alpha, double total,
+    Py_ssize_t n, const floating* gradient, floating* theta, floating* velocity,
+) noexcept nogil:
+    """u = momentum velocity - learning_rate g; theta += u, or with Nesterov momentum u - learning_rate g"""
+    cdef floating learning_rate = rule.learning_rate, momentum = rule.momentum
+    cdef floating decay = alpha, scale = 1 / total
+    cdef floating g, u
+    cdef Py_ssize_t i
+    if rule.nesterov:
+        for i in range(n):
+            g = (gradient[i] + decay * theta[i]) * scale
+            u = momentum * velocity[i] - learning_rate * g
+            velocity[i] = u
+            theta[i] += momentum * u - learning_rate * g
+    else:
+        for i in range(n):
+            g = (gradient[i] + decay * theta[i]) * scale
+            u = momentum * velocity[i] - learning_rate * g
+            velocity[i] = u
+            theta[i] += u
+
+
+cdef inline void adam(
+    const UpdateRule* rule, double alpha, double total, int64_t t,
+    Py_ssize_t n, const floating* gradient, floating* theta, floating* m, floating* v,
+) noexcept nogil:
+    """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
+    theta -= learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)"""
+    cdef floating step_size = rule.learning_rate * sqrt(1 - pow(rule.beta2, t)) / (1 - pow(rule.beta1, t))
+    cdef floating beta1 = rule.beta1, rest1 = 1 - rule.beta1
+    cdef floating beta2 = rule.beta2, rest2 = 1 - rule.beta2
+    cdef floating eps = rule.eps, decay = alpha, scale = 1 / total
+    cdef floating g
+    cdef Py_ssize_t i
+    for i in range(n):
+        g = (gradient[i] + decay * theta[i]) * scale
+        m[i] = beta1 * m[i] + rest1 * g
+        v[i] = beta2 * v[i] + rest2 * (g * g)
+        theta[i] -= step_size * m[i] / (square_root(v[i]) + eps)
+
+
+cdef inline void update(
+    const UpdateRule* rule, double alpha, double total, int64_t t,
+    Py_ssize_t n, const floating* gradient, floating* theta, floating* moment1, floating* moment2,
+) noexcept nogil:
+    """step t of the rule on n neighbouring parameters; SGD's velocity is moment1"""
+    if rule.solver == ADAM:
+        adam(rule, alpha, total, t, n, gradient, theta, moment1, moment2)
+    else:
+        sgd(rule, alpha, total, n, gradient, theta, moment1)
