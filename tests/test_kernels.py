@@ -1,0 +1,608 @@
+"""The kernels through their doors, against the NumPy twin, over dtypes, shapes, kinds of tables, weights and blocks."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from skbce._parameters import ACTIVATIONS, Layout, aligned_zeros
+from skbce.kernels import doors
+from tests import numpy_twin as twin
+
+DTYPES = (np.float32, np.float64)
+
+# Odd sizes, width 1, no hidden layer, one output (matrix-vector products) and several (matrix products).
+NETWORKS = [(1, 1), (3, 1), (4, 3), (5, 4, 1), (1, 1, 1, 1), (7, 5, 3, 2), (2, 17, 9, 5, 3)]
+
+
+def in_rows(X, step):
+    """X with other numbers between its rows and columns."""
+    around = np.full((X.shape[0] * step + 1, X.shape[1] * step + 2), 7, X.dtype)
+    inside = around[1::step, 1 : 1 + step * X.shape[1] : step][: len(X)]
+    inside[...] = X
+    return inside
+
+
+def backwards(X, rows, columns):
+    """X, stored from its last row or column to its first."""
+    return np.ascontiguousarray(X[::rows, ::columns])[::rows, ::columns]
+
+
+def read_only(X):
+    X = X.copy()
+    X.flags.writeable = False
+    return X
+
+
+def csr(X, duplicates=False, unsorted=False, index_dtype=np.int32):
+    """X as CSR; with stored zeros and duplicates, or each row's columns from last to first, or wider indices."""
+    X = sp.csr_matrix(X)
+    if duplicates:
+        rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+        parts = [(X.data * share, rows, X.indices) for share in (0.25, 0.75, 0.0)]
+        data, rows, columns = (np.concatenate(part) for part in zip(*parts, strict=True))
+        order = np.argsort(rows, kind="stable")
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=X.shape[0]))])
+        X = sp.csr_matrix((data[order].astype(X.dtype), columns[order], indptr), X.shape)
+        assert not X.has_canonical_format
+    if unsorted:
+        for start, stop in zip(X.indptr, X.indptr[1:], strict=False):
+            X.indices[start:stop] = X.indices[start:stop][::-1].copy()
+            X.data[start:stop] = X.data[start:stop][::-1].copy()
+        X.has_sorted_indices = False
+    X.indices, X.indptr = X.indices.astype(index_dtype), X.indptr.astype(index_dtype)
+    return X
+
+
+TABLES = {
+    "C": np.ascontiguousarray,
+    "Fortran": np.asfortranarray,
+    "read-only": read_only,
+    "columns of a wider one": lambda X: in_rows(np.hstack([X, X]), 1)[:, : X.shape[1]],
+    "every second row and column": lambda X: in_rows(X, 2),
+    "rows backwards": lambda X: backwards(X, -1, 1),
+    "columns backwards": lambda X: backwards(X, 1, -1),
+    "both backwards": lambda X: backwards(X, -1, -1),
+    "both backwards in Fortran order": lambda X: np.asfortranarray(X[::-1, ::-1])[::-1, ::-1],
+    "CSR": csr,
+    "CSR with int64 indices": lambda X: csr(X, index_dtype=np.int64),
+    "CSR with duplicates": lambda X: csr(X, duplicates=True),
+    "CSR with unsorted columns": lambda X: csr(X, unsorted=True),
+}
+
+
+def problem(units, rows, dtype, seed=0):
+    """A twin's example with zeros in X, and two rows of nothing but zeros."""
+    X, Y, weight, W, b = twin.example(units, rows, seed, dtype)
+    X[np.random.default_rng(seed).random(X.shape) < 0.3] = 0
+    X[[rows // 2, -1]] = 0
+    return X, Y, weight, twin.flat(W, b)
+
+
+def guarded(size, dtype, value=np.nan):
+    """An array inside a larger one: the array, and a function that tells whether what lies around is untouched."""
+    around = np.full(size + 32, 123.0, dtype)
+    around[16 : 16 + size] = value
+    return around[16 : 16 + size], lambda: (around[:16] == 123).all() and (around[16 + size :] == 123).all()
+
+
+def cost_and_gradient(units, f, theta, X, Y, weight=None, alpha=0.0, block_rows=None):
+    """The door, with memory full of NaN at the start and watched at its ends."""
+    layout = Layout(units, f)
+    block_rows = block_rows or len(Y)
+    workspace, workspace_kept = guarded(layout.network.workspace_size(block_rows), theta.dtype)
+    gradient, gradient_kept = guarded(layout.n_parameters, theta.dtype)
+    cost = doors.cost_and_gradient(
+        layout.network, alpha, theta, gradient, doors.Table(X), Y, weight, block_rows, workspace
+    )
+    assert workspace_kept()
+    assert gradient_kept()
+    return cost, gradient
+
+
+def assert_vectors_close(units, actual, expected, ulps):
+    """Each W and b within `ulps` of actual's precision at its own largest entry."""
+    for part, part_twin in zip(twin.unflat(actual, units), twin.unflat(expected, units), strict=True):
+        for array, array_twin in zip(part, part_twin, strict=True):
+            error, scale = np.abs(array - array_twin).max(), np.abs(array_twin).max()
+            assert error <= ulps * np.finfo(actual.dtype).eps * scale, f"{error / scale:.2e} of the largest entry"
+
+
+# Cost and gradient of these networks differ from the twin's by the rounding of sums over at most 31 rows and 17 units,
+# layer after layer: at most 20 ulp were seen; another BLAS adds in another order.
+GRADIENT_ULPS = 64
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [1, 2, 31])
+@pytest.mark.parametrize("f", ACTIVATIONS)
+@pytest.mark.parametrize("units", NETWORKS)
+def test_cost_and_gradient_are_the_twins_for_any_network(units, f, rows, dtype):
+    X, Y, weight, W, b = twin.example(units, rows, dtype=dtype)
+    theta = twin.flat(W, b)
+    for w in (None, weight):
+        for alpha in (0.0, 0.5):
+            cost, gradient = cost_and_gradient(units, f, theta, X, Y, w, alpha)
+            expected = twin.cost_at(theta, units, f, X, Y, w, alpha)
+            assert cost == pytest.approx(expected, rel=8 * float(np.finfo(dtype).eps), abs=0)  # positive terms
+            assert_vectors_close(units, gradient, twin.gradient_at(theta, units, f, X, Y, w, alpha), GRADIENT_ULPS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("units", [(6, 1), (6, 3), (6, 5, 3, 2)])
+@pytest.mark.parametrize("kind", TABLES)
+def test_cost_and_gradient_are_the_twins_for_any_table(kind, units, dtype):
+    X, Y, weight, theta = problem(units, 13, dtype)
+    table = TABLES[kind](X)
+    kept = table.copy()
+    for w in (None, weight):
+        cost, gradient = cost_and_gradient(units, "tanh", theta, table, Y, w, 0.5)
+        expected = twin.cost_at(theta, units, "tanh", X, Y, w, 0.5)
+        assert cost == pytest.approx(expected, rel=8 * float(np.finfo(dtype).eps), abs=0)  # positive terms
+        assert_vectors_close(units, gradient, twin.gradient_at(theta, units, "tanh", X, Y, w, 0.5), GRADIENT_ULPS)
+    assert (table != kept).sum() == 0
+
+
+@pytest.mark.parametrize("rows", [1, 9])
+def test_cost_and_gradient_are_the_twins_for_a_broadcast_table(rows):
+    _, Y, _, W, b = twin.example((4, 3, 1), rows)
+    for X in (
+        np.broadcast_to([1.0, -2.0, 3.0, 0.5], (rows, 4)),
+        np.broadcast_to(np.arange(rows)[:, None] / 9, (rows, 4)),
+    ):
+        theta = twin.flat(W, b)
+        _, gradient = cost_and_gradient((4, 3, 1), "tanh", theta, X, Y)
+        assert_vectors_close((4, 3, 1), gradient, twin.gradient_at(theta, (4, 3, 1), "tanh", X, Y), GRADIENT_ULPS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_cost_and_gradient_are_the_twins_for_a_sparse_table_without_any_entry(dtype):
+    units, X = (5, 3, 1), np.zeros((4, 5), dtype)
+    _, Y, _, W, b = twin.example(units, 4, dtype=dtype)
+    theta = twin.flat(W, b)
+    _, gradient = cost_and_gradient(units, "relu", theta, csr(X), Y)
+    assert not twin.unflat(gradient, units)[0][0].any()
+    _, expected = cost_and_gradient(units, "relu", theta, X, Y)
+    np.testing.assert_array_equal(gradient, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("units", [(6, 1), (6, 5, 3, 2)])
+@pytest.mark.parametrize("kind", ["C", "Fortran", "columns of a wider one", "rows backwards", "CSR"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_blocks_add_up_to_the_whole(weighted, kind, units, dtype):
+    X, Y, weight, theta = problem(units, 23, dtype)
+    weight = weight if weighted else None
+    cost, gradient = cost_and_gradient(units, "tanh", theta, TABLES[kind](X), Y, weight, 0.1)
+    for block_rows in (1, 2, 7, 22, 40):
+        cost_blocks, gradient_blocks = cost_and_gradient(
+            units, "tanh", theta, TABLES[kind](X), Y, weight, 0.1, block_rows
+        )
+        # The same 23 terms, added in another order.
+        assert cost_blocks == pytest.approx(cost, rel=1e-14 if dtype == np.float64 else 1e-6, abs=0)
+        assert_vectors_close(units, gradient_blocks, gradient, 16)
+
+
+@pytest.mark.parametrize("f", ACTIVATIONS)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_nan_in_a_parameter_or_the_table_reaches_the_cost(sparse, f):
+    units = (3, 4, 1)
+    X, Y, _, W, b = twin.example(units, 6)
+    theta = twin.flat(W, b)
+    for at in (0, len(theta) - 1):
+        spoilt = theta.copy()
+        spoilt[at] = np.nan
+        assert np.isnan(cost_and_gradient(units, f, spoilt, csr(X) if sparse else X, Y)[0])
+    X[3, 1] = np.nan
+    assert np.isnan(cost_and_gradient(units, f, theta, csr(X) if sparse else X, Y)[0])
+
+
+def test_read_only_arguments_are_taken():
+    units = (3, 4, 1)
+    X, Y, weight, W, b = twin.example(units, 6)
+    theta = twin.flat(W, b)
+    expected = cost_and_gradient(units, "relu", theta, X, Y, weight)
+    X, Y, weight, theta = (read_only(array) for array in (X, Y, weight, theta))
+    cost, gradient = cost_and_gradient(units, "relu", theta, X, Y, weight)
+    assert cost == expected[0]
+    np.testing.assert_array_equal(gradient, expected[1])
+    ids = read_only(np.arange(6)[::-1])
+    layout = Layout(units, "relu")
+    Z = np.empty((6, 1))
+    doors.logits(layout.network, theta, doors.Table(X), ids, 6, layout.workspace(6, float), Z)
+    rule = RULES["adam"]
+    theta = theta.copy()
+    doors.run_steps(
+        layout.network, rule, 0, theta, np.zeros_like(theta), np.zeros_like(theta), doors.Table(X), Y, weight, ids,
+        0, 6, 3, 3, layout.workspace(3, float), np.empty_like(theta),
+    )  # fmt: skip
+    assert np.isfinite(theta).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("order", ["as they lie", "shuffled", "some, repeated"])
+def test_logits_are_the_twins_for_any_table_order_and_block(order, kind, dtype):
+    units = (6, 5, 3, 2)
+    X, _, _, theta = problem(units, 13, dtype)
+    rng = np.random.default_rng(5)
+    ids = {"as they lie": None, "shuffled": rng.permutation(13), "some, repeated": rng.integers(0, 13, 29)}[order]
+    expected = twin.forward(X if ids is None else X[ids], *twin.unflat(theta, units), "tanh")[0][-1]
+    layout, table = Layout(units, "tanh"), doors.Table(TABLES[kind](X))
+    for block_rows in (1, 4, len(expected), 64):
+        workspace, workspace_kept = guarded(layout.network.workspace_size(block_rows), dtype)
+        flat_Z, Z_kept = guarded(expected.size, dtype)
+        Z = flat_Z.reshape(expected.shape)
+        doors.logits(layout.network, theta, table, ids, block_rows, workspace, Z)
+        assert workspace_kept()
+        assert Z_kept()
+        # Three layers of sums of up to 6 products.
+        assert np.abs(Z - expected).max() <= 16 * np.finfo(dtype).eps * np.abs(expected).max()
+
+
+def rule(solver, **changes):
+    numbers = {"solver": ("sgd", "adam").index(solver), "learning_rate": 0.05, "alpha": 0.3, "momentum": 0.0}
+    numbers |= {"nesterov": False, "beta1": 0.8, "beta2": 0.95, "eps": 1e-3}
+    return numbers | changes
+
+
+RULES = {
+    "sgd": rule("sgd"),
+    "sgd without L2": rule("sgd", alpha=0.0),
+    "sgd with momentum": rule("sgd", momentum=0.9),
+    "sgd with Nesterov's momentum": rule("sgd", momentum=0.9, nesterov=True),
+    "adam": rule("adam"),
+    "adam without L2": rule("adam", alpha=0.0),
+    "adam without memory": rule("adam", beta1=0.0, beta2=0.0),
+}
+
+
+class Training:
+    """theta and moments of the kernels, and a twin beside them that starts from the same."""
+
+    def __init__(self, units, f, rule_name, theta, t=0):
+        self.units, self.f, self.rule = units, f, RULES[rule_name]
+        self.layout = Layout(units, f)
+        rng = np.random.default_rng(8)
+        n_moments = 1 + self.rule["solver"]
+        # Moments as they are in the middle of training; the second is not negative.
+        moments = [rng.uniform(0, 0.1, theta.size).astype(theta.dtype) * (t > 0) for _ in range(n_moments)]
+        self.theta, self.theta_kept = guarded(theta.size, theta.dtype, theta)
+        self.moments, self.moments_kept = zip(*[guarded(m.size, m.dtype, m) for m in moments], strict=True)
+        self.theta_twin = theta.astype(float)
+        self.moments_twin = [moment.astype(float) for moment in moments]
+        self.t = self.t_twin = t
+
+    def run(self, table, Y, weight, ids, start, stop, batch_size, block_rows):
+        """The door: cost x rows summed, rows, steps."""
+        workspace, workspace_kept = guarded(self.layout.network.workspace_size(block_rows), self.theta.dtype)
+        gradient, gradient_kept = guarded(self.theta.size, self.theta.dtype)
+        result = doors.run_steps(
+            self.layout.network, self.rule, self.t, self.theta, *(*self.moments, None)[:2],
+            doors.Table(table), Y, weight, ids, start, stop, batch_size, block_rows, workspace, gradient,
+        )  # fmt: skip
+        self.t += result[2]
+        assert workspace_kept()
+        assert gradient_kept()
+        assert self.theta_kept()
+        assert all(kept() for kept in self.moments_kept)
+        return result
+
+    def run_twin(self, X, Y, weight, ids, start, stop, batch_size):
+        """The same from the equations."""
+        ids = (np.arange(len(X)) if ids is None else ids)[start:stop]
+        cost_sum, counted, steps = 0.0, 0, 0
+        for at in range(0, len(ids), batch_size):
+            batch = ids[at : at + batch_size]
+            part = (
+                self.units,
+                self.f,
+                X[batch],
+                Y[batch],
+                None if weight is None else weight[batch],
+                self.rule["alpha"],
+            )
+            if weight is not None and not weight[batch].any():
+                continue
+            cost_sum += twin.cost_at(self.theta_twin, *part) * len(batch)
+            counted += len(batch)
+            steps += 1
+            self._step_twin(twin.gradient_at(self.theta_twin, *part))
+        return cost_sum, counted, steps
+
+    def _step_twin(self, g):
+        self.t_twin += 1
+        if self.rule["solver"] == 0:
+            names = ("learning_rate", "momentum", "nesterov")
+            self.theta_twin, *self.moments_twin = twin.sgd(
+                self.theta_twin, g, *self.moments_twin, **{name: self.rule[name] for name in names}
+            )
+        else:
+            names = ("learning_rate", "beta1", "beta2", "eps")
+            self.theta_twin, *self.moments_twin = twin.adam(
+                self.theta_twin, g, *self.moments_twin, self.t_twin, **{name: self.rule[name] for name in names}
+            )
+
+    def assert_same(self, result, result_twin):
+        # A step adds a rounding of theta and passes on earlier ones: no more than 9 ulp of the largest entry were seen
+        # after 8 steps. (Adam divides g by its own size, so that roundings of a g near zero grow: eps holds them.)
+        allowed = 50 * np.finfo(self.theta.dtype).eps
+        assert result[1:] == result_twin[1:]
+        assert result[0] == pytest.approx(result_twin[0], rel=float(allowed), abs=0)
+        for actual, expected in zip((self.theta, *self.moments), (self.theta_twin, *self.moments_twin), strict=True):
+            assert np.abs(actual - expected).max() <= allowed * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule_name", RULES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("units", [(3, 1), (1, 1, 1), (6, 5, 3, 2)])
+def test_steps_are_the_twins_for_any_rule(units, weighted, rule_name, dtype):
+    # 8 steps in 2 epochs, with a smaller batch at the end of each, which goes through in blocks of 3 rows.
+    X, Y, weight, theta = problem(units, 23, dtype)
+    weight = weight if weighted else None
+    training = Training(units, "tanh", rule_name, theta)
+    for ids in (None, np.random.default_rng(6).permutation(23)):
+        result = training.run(X, Y, weight, ids, 0, 23, 7, 3)
+        result_twin = training.run_twin(X, Y, weight, ids, 0, 23, 7)
+        assert result[1:] == (23, 4)
+        training.assert_same(result, result_twin)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule_name", ["sgd with Nesterov's momentum", "adam"])
+@pytest.mark.parametrize("order", ["as they lie", "shuffled", "some, repeated"])
+@pytest.mark.parametrize("kind", TABLES)
+def test_steps_are_the_twins_for_any_table_and_order(kind, order, rule_name, dtype):
+    units = (6, 4, 2)
+    X, Y, weight, theta = problem(units, 13, dtype)
+    rng = np.random.default_rng(7)
+    ids = {"as they lie": None, "shuffled": rng.permutation(13), "some, repeated": rng.integers(0, 13, 19)}[order]
+    stop = 13 if ids is None else len(ids)
+    training = Training(units, "tanh", rule_name, theta)
+    result = training.run(TABLES[kind](X), Y, weight, ids, 0, stop, 5, 2)
+    training.assert_same(result, training.run_twin(X, Y, weight, ids, 0, stop, 5))
+
+
+@pytest.mark.parametrize("f", ACTIVATIONS)
+@pytest.mark.parametrize("rule_name", ["sgd with momentum", "adam"])
+def test_steps_are_the_twins_for_any_activation(rule_name, f):
+    X, Y, _, theta = problem((5, 4, 3, 1), 20, np.float64)
+    training = Training((5, 4, 3, 1), f, rule_name, theta)
+    result = training.run(X, Y, None, None, 0, 20, 6, 6)
+    training.assert_same(result, training.run_twin(X, Y, None, None, 0, 20, 6))
+
+
+@pytest.mark.parametrize("rule_name", RULES)
+@pytest.mark.parametrize("batch_size", [1, 11])
+def test_steps_go_on_from_moments_and_step_count_on_rows_in_the_middle(batch_size, rule_name):
+    X, Y, weight, theta = problem((4, 3, 1), 30, np.float64)
+    ids = np.random.default_rng(9).permutation(30)
+    training = Training((4, 3, 1), "logistic", rule_name, theta, t=5)
+    result = training.run(X, Y, weight, ids, 8, 19, batch_size, 4)
+    training.assert_same(result, training.run_twin(X, Y, weight, ids, 8, 19, batch_size))
+
+
+@pytest.mark.parametrize("rule_name", ["sgd with momentum", "adam"])
+def test_one_call_over_whole_batches_is_the_same_to_the_bit_as_several(rule_name):
+    X, Y, weight, theta = problem((4, 3, 1), 30, np.float32)
+    at_once, in_parts = (Training((4, 3, 1), "relu", rule_name, theta) for _ in range(2))
+    whole = at_once.run(X, Y, weight, None, 0, 30, 7, 7)
+    parts = [in_parts.run(X, Y, weight, None, start, stop, 7, 7) for start, stop in ((0, 7), (7, 21), (21, 30))]
+    assert whole[1:] == tuple(sum(counts) for counts in zip(*parts, strict=True))[1:]
+    assert whole[0] == pytest.approx(sum(part[0] for part in parts), rel=1e-14, abs=0)  # 5 costs, added otherwise
+    np.testing.assert_array_equal(at_once.theta, in_parts.theta)
+
+
+@pytest.mark.parametrize("rule_name", ["sgd with Nesterov's momentum", "adam"])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_batch_whose_weights_are_all_zero_is_passed_over(ordered, rule_name):
+    X, Y, weight, theta = problem((4, 3, 1), 20, np.float64)
+    ids = np.random.default_rng(10).permutation(20) if ordered else np.arange(20)
+    weight[ids[5:10]] = 0
+    weight[ids[12]] = 0  # one row alone is not a batch
+    training = Training((4, 3, 1), "tanh", rule_name, theta)
+    result = training.run(X, Y, weight, ids if ordered else None, 0, 20, 5, 5)
+    assert result[1:] == (15, 3)
+    training.assert_same(result, training.run_twin(X, Y, weight, ids, 0, 20, 5))
+    without = Training((4, 3, 1), "tanh", rule_name, theta)
+    assert without.run(X, Y, weight, np.delete(ids, slice(5, 10)), 0, 15, 5, 5) == result
+    np.testing.assert_array_equal(training.theta, without.theta)
+
+
+def test_nothing_happens_where_every_weight_is_zero():
+    X, Y, _, theta = problem((4, 3, 1), 20, np.float64)
+    training = Training((4, 3, 1), "tanh", "adam", theta, t=3)
+    moments = [moment.copy() for moment in training.moments]
+    assert training.run(X, Y, np.zeros(20), None, 0, 20, 5, 5) == (0.0, 0, 0)
+    np.testing.assert_array_equal(training.theta, theta)
+    np.testing.assert_equal(training.moments, tuple(moments))
+
+
+HUGE = {
+    np.float32: [17.0, 40.0, 88.0, 104.0, 1000.0, 3.4e38, np.inf],
+    np.float64: [37.0, 40.0, 709.0, 746.0, 1000.0, 1e308, np.inf],
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_probabilities_are_strictly_between_0_and_1_for_huge_logits(dtype):
+    Z = np.array(HUGE[dtype], dtype)
+    Z = np.stack([Z, -Z], axis=1)
+    both = np.empty((len(Z), 2), dtype)
+    doors.class_probabilities(np.ascontiguousarray(Z[:, :1]), both)
+    doors.probabilities(Z)
+    for Y_hat in (Z, both):
+        assert (Y_hat > 0).all()
+        assert (Y_hat < 1).all()
+    np.testing.assert_array_equal(both[:, ::-1], Z)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_probabilities_are_the_twins_sigmoid_and_the_other_class_is_not_rounded_from_it(dtype):
+    Z = np.linspace(-12, 12, 101, dtype=dtype).reshape(-1, 1)
+    both = np.empty((len(Z), 2), dtype)
+    doors.class_probabilities(Z, both)
+    # 3 ulp of either probability itself: the small one keeps all its digits.
+    wide, rtol = Z[:, 0].astype(float), 3 * np.finfo(dtype).eps
+    np.testing.assert_allclose(both[:, 1], twin.sigmoid(wide), rtol=rtol)
+    np.testing.assert_allclose(both[:, 0], twin.sigmoid(-wide), rtol=rtol)
+    several = np.ascontiguousarray(np.hstack([Z, -Z, Z]))
+    doors.probabilities(several)
+    np.testing.assert_array_equal(several, both[:, [1, 0, 1]])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_probability_of_a_nan_logit_is_nan(dtype):
+    Z, both = np.full((1, 1), np.nan, dtype), np.zeros((1, 2), dtype)
+    doors.class_probabilities(Z, both)
+    doors.probabilities(Z)
+    assert np.isnan(Z).all()
+    assert np.isnan(both).all()
+
+
+def test_table_knows_its_shape_and_dtype():
+    for X in (np.zeros((3, 2), np.float32), sp.csr_matrix((3, 2), dtype=np.float32)):
+        table = doors.Table(X)
+        assert (table.shape, table.dtype) == ((3, 2), "float32")
+
+
+def test_table_outlives_the_array_that_it_was_made_of():
+    X, _, _, theta = problem((4, 3, 1), 12, np.float64)
+    layout, Z = Layout((4, 3, 1), "relu"), np.empty((12, 1))
+    for make in (np.array, lambda X: csr(X, index_dtype=np.int64)):
+        table = doors.Table(make(X))
+        noise = [np.full(X.shape, np.nan) for _ in range(50)]  # would take the array's place if it were free
+        doors.logits(layout.network, theta, table, None, 12, layout.workspace(12, float), Z)
+        expected = twin.forward(X, *twin.unflat(theta, (4, 3, 1)), "relu")[0][-1]
+        np.testing.assert_allclose(Z, expected, rtol=0, atol=1e-14)  # sums of 4 and of 3 products of size 1
+        del noise
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("f", ACTIVATIONS)
+@pytest.mark.parametrize("units", NETWORKS)
+def test_initial_parameters_are_the_seed_equations(units, f, dtype):
+    theta = Layout(units, f).initial(np.random.RandomState(3), dtype)
+    expected = twin.flat(*twin.initial(units, f, np.random.RandomState(3)))
+    assert theta.dtype == dtype
+    np.testing.assert_array_equal(theta, expected.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("units", NETWORKS)
+def test_views_show_all_W_row_by_row_then_all_b(units, dtype):  # noqa: N802
+    layout = Layout(units, "relu")
+    theta = np.arange(layout.n_parameters).astype(dtype)
+    views, expected = layout.views(theta), twin.unflat(theta, units)
+    for arrays, arrays_twin in zip(views, expected, strict=True):
+        assert len(arrays) == len(arrays_twin) == len(units) - 1
+        for view, array in zip(arrays, arrays_twin, strict=True):
+            np.testing.assert_array_equal(view, array)
+            assert np.shares_memory(view, theta)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_flat_is_a_new_vector_that_gives_the_parameters_back(dtype):
+    units = (3, 4, 2)
+    _, _, _, W, b = twin.example(units, 1)
+    theta = Layout(units, "relu").flat(W, b, dtype)
+    assert theta.dtype == dtype
+    np.testing.assert_array_equal(theta, twin.flat(W, b).astype(dtype))
+    assert not any(np.shares_memory(theta, array) for array in (*W, *b))
+
+
+def test_vectors_begin_on_a_cache_line_and_hold_zeros():
+    for size in range(1, 40):
+        for dtype in DTYPES:
+            vector = aligned_zeros(size, dtype)
+            assert vector.ctypes.data % 64 == 0
+            assert vector.tolist() == [0.0] * size
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_shared_is_the_vector_itself_where_parameters_are_its_views(dtype):
+    layout = Layout((3, 4, 2), "relu")
+    theta = layout.initial(np.random.RandomState(0), dtype)
+    W, b = layout.views(theta)
+    W[1][...] = 5  # editing in place keeps them its views
+    shared = layout.shared(W, b)
+    assert shared.ctypes.data == theta.ctypes.data
+    assert shared.dtype == dtype
+    np.testing.assert_array_equal(shared, theta)
+
+
+EDITS = {
+    "one W a new array": lambda W, b: W.__setitem__(0, W[0] * 2),
+    "one b a new array": lambda W, b: b.__setitem__(1, b[1] + 1),
+    "a W in Fortran order": lambda W, b: W.__setitem__(1, np.asfortranarray(W[1])),
+    "two W exchanged": lambda W, b: W.__setitem__(slice(1, 3), [W[2], W[1]]),
+    "one W twice": lambda W, b: W.__setitem__(2, W[1]),
+    "W with its rows backwards": lambda W, b: W.__setitem__(1, W[1][::-1]),
+    "all new": lambda W, b: (W.__setitem__(slice(None), [w + 1 for w in W]), b.__setitem__(0, b[0] - 1)),
+    "a b of views of another vector": lambda W, b: b.__setitem__(0, np.arange(20.0)[5:9]),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("edit", EDITS)
+def test_shared_is_a_copy_with_the_right_parameters_where_they_were_edited(edit, dtype):
+    layout = Layout((3, 4, 4, 4, 2), "relu")
+    theta = layout.initial(np.random.RandomState(0), dtype)
+    W, b = layout.views(theta)
+    EDITS[edit](W, b)
+    shared = layout.shared(W, b)
+    np.testing.assert_array_equal(shared, twin.flat(W, b))
+    assert not np.shares_memory(shared, theta)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(np.float16, np.float32), (np.int64, np.float64)])
+def test_shared_computes_in_float32_or_float64_whatever_was_put_in(given, expected):
+    W, b = [np.ones((2, 1), given)], [np.ones(1, given)]
+    assert Layout((2, 1), "relu").shared(W, b).dtype == expected
+
+
+@pytest.mark.parametrize("method", ["flat", "shared"])
+@pytest.mark.parametrize("views", [False, True])
+@pytest.mark.parametrize(
+    ("name", "edit"),
+    [
+        ("coefs_", lambda W, b: W.__setitem__(0, W[0].T)),
+        ("coefs_", lambda W, b: W.__setitem__(1, W[1][:-1])),
+        ("coefs_", lambda W, b: W.pop()),
+        ("coefs_", lambda W, b: W.append(W[0])),
+        ("intercepts_", lambda W, b: b.__setitem__(1, b[1][:, None])),
+        ("intercepts_", lambda W, b: b.__setitem__(0, b[0][1:])),
+        ("intercepts_", lambda W, b: b.pop()),
+        ("intercepts_", lambda W, b: b.append(b[0])),
+    ],
+    ids=[
+        "W turned",
+        "W shorter",
+        "a W too few",
+        "a W too many",
+        "b a column",
+        "b shorter",
+        "a b too few",
+        "a b too many",
+    ],
+)
+def test_parameters_of_wrong_shapes_raise_an_error_that_names_them(name, edit, views, method):
+    layout = Layout((3, 4, 2), "relu")
+    W, b = layout.views(layout.initial(np.random.RandomState(0), np.float64))
+    if not views:
+        W, b = [w.copy() for w in W], [v.copy() for v in b]
+    edit(W, b)
+    arguments = (W, b, np.float64) if method == "flat" else (W, b)
+    with pytest.raises(ValueError, match=rf"{name} has the shapes .*layers of \(3, 4, 2\) units need"):
+        getattr(layout, method)(*arguments)
+
+
+@pytest.mark.parametrize("units", [(3, 1), (100, 256, 256, 1), (5000, 3000, 1)])
+@pytest.mark.parametrize("rows", [1, 7, 200, 99_999])
+def test_block_rows_cut_the_rows_into_few_equal_blocks_that_keep_to_a_size(units, rows):
+    block_rows = Layout(units, "relu").block_rows(rows)
+    n_blocks = -(-rows // block_rows)
+    assert 1 <= block_rows <= rows
+    assert block_rows * sum(units) <= 2**19 + sum(units)  # 2 MB in float32, or one row
+    assert n_blocks * block_rows - rows < n_blocks  # no block is much smaller than the others
+    assert n_blocks == 1 or (n_blocks - 1) * 2**19 < rows * sum(units)  # nor could there be fewer
