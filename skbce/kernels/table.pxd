@@ -1,19 +1,9 @@
-"""Where rows of X come from: a dense array of any strides, or CSR; and how a block of them is gathered."""
+"""How a block of rows of X is read: gathered from a dense array, or multiplied as it lies in CSR."""
 
 from cython cimport floating
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
-
-cdef struct TableView:
-    Py_ssize_t n_rows
-    Py_ssize_t n_columns
-    bint sparse
-    const void* values        # dense: X[0, 0]; CSR: the stored values
-    Py_ssize_t row_stride     # dense only, in elements; may be negative or 0
-    Py_ssize_t column_stride
-    const int32_t* indices    # CSR only
-    const int64_t* indptr
-
+from skbce.kernels.views cimport TableView
 
 cdef inline Py_ssize_t row_number(const int64_t* row_ids, Py_ssize_t start, Py_ssize_t i) noexcept nogil:
     """the row of the table that is row i of a block: row_ids[start + i], or start + i where there are none"""
