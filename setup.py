@@ -40,7 +40,8 @@ DIRECTIVES = {
     "initializedcheck": False,
     "freethreading_compatible": True,
 }
-if os.environ.get("SKBCE_DEBUG"):
+DEBUG = bool(os.environ.get("SKBCE_DEBUG"))
+if DEBUG:
     DIRECTIVES |= {"boundscheck": True, "initializedcheck": True, "nonecheck": True}
 
 
@@ -57,7 +58,8 @@ def cythonized(extension: Extension) -> list[str]:
             f"skbce needs Cython 3.1 or newer, and this is {Cython.__version__}: "
             "python -m pip install --upgrade 'cython>=3.1'"
         )
-    folder = Path("build", "cython", extension.name)
+    # The folder carries the switch: Cython translates again only what is older than its source.
+    folder = Path("build", "cython-debug" if DEBUG else "cython", extension.name)
     return cythonize([extension], build_dir=str(folder), compiler_directives=DIRECTIVES)[0].sources
 
 

@@ -15,6 +15,7 @@ from skbce.kernels import doors
 
 # The order of kernels/updates.pxd.
 SOLVERS = ("sgd", "adam")
+_N_MOMENTS = {"sgd": 1, "adam": 2}
 
 
 class Outcome(Enum):
@@ -54,7 +55,7 @@ class Settings:
 class Sample:
     """The rows to train on.
 
-    Y is uint8 (n_rows, n_L), 0 or 1; weight has the table's dtype, or is None; order holds the row numbers
+    Y is uint8 (n_rows, n_L), 0 or 1; weight has theta's dtype, or is None; order holds the row numbers
     to train on (int64; shuffled in place), or is None for all rows as they lie.
     """
 
@@ -78,8 +79,7 @@ class Optimizer:
 
     @classmethod
     def new(cls, settings: Settings, n_parameters: int, dtype) -> "Optimizer":
-        n_moments = 1 + SOLVERS.index(settings.solver)
-        moments = [aligned_zeros(n_parameters, dtype) for _ in range(n_moments)]
+        moments = [aligned_zeros(n_parameters, dtype) for _ in range(_N_MOMENTS[settings.solver])]
         return cls(moments, 0, float(settings.learning_rate_init))
 
 

@@ -39,9 +39,6 @@ from skbce.kernels import doors
 
 _DTYPES = (np.float64, np.float32)
 
-# Rows whose precision differs from the model's are converted this many elements at a time.
-_CONVERSION_ELEMENTS = 2**20
-
 
 def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
     if estimator.solver not in SOLVERS:
@@ -423,9 +420,11 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         random_state = check_random_state(self.random_state)
         if continues:
             self._check_same_layers(layout)
-            theta = layout.flat(self.coefs_, self.intercepts_, X.dtype)
+            theta = layout.flat(self.coefs_, self.intercepts_, self.coefs_[0].dtype)
         else:
             theta = layout.initial(random_state, X.dtype)
+        if sample_weight is not None:
+            sample_weight = sample_weight.astype(theta.dtype, copy=False)
         sample = Sample(_table(X), Y, sample_weight)
         history = self._history(continues)
         with working():
@@ -434,7 +433,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             else:
                 outcome = self._fit_stochastic(layout, sample, theta, history, labels, random_state, incremental)
         if outcome is Outcome.INTERRUPTED:
-            warnings.warn("Training interrupted by user.", stacklevel=3)
+            warnings.warn("Training interrupted by user.", stacklevel=4)
         if outcome is Outcome.DIVERGED:
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to "
@@ -475,7 +474,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         if found is None or len(found) > 2:
             raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
         if len(found) < 2:
-            raise ValueError(f"y needs two classes, and contains only one class: {found[0]!r}.")
+            raise ValueError(f"y needs two classes, and contains only one class: {found.tolist()[0]!r}.")
         Y = (y == found[1]).astype(np.uint8).reshape(-1, 1)
         return Y, {"classes_": found, "_multilabel": False, "_sparse_targets": False}
 
@@ -532,7 +531,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         validation_score = None
         if self.early_stopping:
             sample.order, held_out = self._split(sample, random_state)
-            validation_score = _Accuracy(layout, sample, held_out, thread_limit(self.n_threads))
+            validation_score = _Accuracy(layout, sample, held_out, theta.dtype, thread_limit(self.n_threads))
         training = StochasticTraining(
             layout,
             sample,
@@ -559,7 +558,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 "converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return outcome
 
@@ -575,7 +574,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
                 f"lbfgs failed to converge after {self.n_iter_} iteration(s): {message}. Increase max_iter "
                 f"({self.max_iter}) or max_fun ({self.max_fun}), or scale the data (StandardScaler).",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return outcome
 
@@ -614,7 +613,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         if self.batch_size > n_rows:
             warnings.warn(
                 f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n_rows}.",
-                stacklevel=5,
+                stacklevel=6,
             )
         return min(self.batch_size, n_rows)
 
@@ -640,20 +639,12 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X) -> np.ndarray:
         """Z_L of shape (n_samples, n_outputs), in the model's precision."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=_DTYPES, reset=False)
         layout = self._layout()
         theta = layout.shared(self.coefs_, self.intercepts_)
         Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
-        n_threads = thread_limit(self.n_threads)
         with working():
-            if X.dtype == theta.dtype:
-                fill_logits(layout, theta, _table(X), None, Z, n_threads)
-            else:
-                X = X.tocsr() if sp.issparse(X) else X
-                step = max(1, _CONVERSION_ELEMENTS // X.shape[1])
-                for at in range(0, len(Z), step):
-                    part = _table(X[at : at + step].astype(theta.dtype))
-                    fill_logits(layout, theta, part, None, Z[at : at + step], n_threads)
+            fill_logits(layout, theta, _table(X), None, Z, thread_limit(self.n_threads))
         return Z
 
     def _cost_problem(self, X, y, sample_weight, dtype=None) -> tuple[CostFunction, Layout, np.ndarray]:
@@ -668,7 +659,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation)
             theta = layout.initial(check_random_state(self.random_state), dtype or X.dtype)
         weight = None if sample_weight is None else sample_weight.astype(theta.dtype, copy=False)
-        sample = Sample(_table(X.astype(theta.dtype, copy=False)), Y, weight)
+        sample = Sample(_table(X), Y, weight)
         cost = CostFunction(layout, sample, self.alpha, theta.dtype, thread_limit(self.n_threads))
         return cost, layout, theta
 
@@ -676,14 +667,14 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
 class _Accuracy:
     """Share of the held-out rows, by weight, whose outputs are all right."""
 
-    def __init__(self, layout: Layout, sample: Sample, rows: np.ndarray, n_threads: int):
+    def __init__(self, layout: Layout, sample: Sample, rows: np.ndarray, dtype, n_threads: int):
         self._layout = layout
         self._table = sample.table
         self._rows = rows
         self._Y = sample.Y[rows].astype(bool)
         self._weight = None if sample.weight is None else sample.weight[rows]
         self._n_threads = n_threads
-        self._Z = np.empty(self._Y.shape, sample.table.dtype)
+        self._Z = np.empty(self._Y.shape, dtype)
 
     def __call__(self, theta: np.ndarray) -> float:
         fill_logits(self._layout, theta, self._table, self._rows, self._Z, self._n_threads)

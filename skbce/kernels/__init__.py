@@ -5,7 +5,7 @@ import importlib.util
 import os
 
 _NOT_COMPILED = (
-    "skbce's kernels are not compiled for this Python. In the source folder, run: python -m pip install -e ."
+    "skbce's kernels are not compiled for this Python. In the source folder: python -m pip install -e ."
 )
 
 

@@ -24,18 +24,17 @@ from skbce.kernels.views cimport NetworkView, SampleView, TableView, WorkspaceVi
 
 
 cdef class Table:
-    """X as the kernels read it: a 2-D NumPy array of any strides, or a CSR matrix with int32 columns."""
+    """X as the kernels read it: a 2-D NumPy array of any strides, or a CSR matrix; float32 or float64."""
 
     cdef TableView view
     cdef tuple _owners
-    cdef readonly str dtype
     cdef readonly tuple shape
 
     def __init__(self, X):
-        self.dtype = X.dtype.name
         self.shape = X.shape
         self.view.n_rows, self.view.n_columns = X.shape
         self.view.sparse = not hasattr(X, "strides")
+        self.view.is_double = X.dtype == "float64"
         if self.view.sparse:
             self._owners = (X.data, X.indices.astype("int32", copy=False), X.indptr.astype("int64", copy=False))
             self.view.values = address(self._owners[0])
@@ -192,15 +191,15 @@ def logits(
     cdef const int64_t* ids = NULL
     if row_ids is not None:
         ids = &row_ids[0]
-    n_threads = min(n_threads, blocks.shape[0], max(1, Z.shape[0] // block_rows))
+    cdef Py_ssize_t block_size = blocks.shape[1], n_rows = Z.shape[0]
+    cdef floating* block = &blocks[0, 0]
+    n_threads = min(n_threads, blocks.shape[0])
     with nogil:
         if n_threads == 1:
-            fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, blocks.shape[1], &blocks[0, 0], Z.shape[0], &Z[0, 0])
+            fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
         else:
             with parallel(num_threads=n_threads):
-                fill_logits(
-                    &network.view, &theta[0], &X.view, ids, block_rows, blocks.shape[1], &blocks[0, 0], Z.shape[0], &Z[0, 0]
-                )
+                fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
 
 
 cdef floating probability(floating z) noexcept nogil:

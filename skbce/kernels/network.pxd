@@ -31,7 +31,12 @@ cdef inline const floating* input_rows(
     floating* buffer, Py_ssize_t* lda,
 ) noexcept nogil:
     """A[0] for a dense table: the table itself where BLAS can read it there, else gathered into `buffer`"""
-    if row_ids == NULL and X.column_stride == 1 and X.n_columns <= X.row_stride <= INT_MAX:
+    if (
+        row_ids == NULL
+        and X.is_double == (sizeof(floating) == sizeof(double))
+        and X.column_stride == 1
+        and X.n_columns <= X.row_stride <= INT_MAX
+    ):
         lda[0] = X.row_stride
         return <const floating*>X.values + start * X.row_stride
     gather_rows(X, row_ids, start, rows, buffer)

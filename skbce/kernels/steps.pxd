@@ -104,8 +104,10 @@ cdef inline void update_chunks(
     cdef Py_ssize_t n_W = net.b_start[0], W_chunks = chunk_count(n_W)
     cdef Py_ssize_t n_chunks = W_chunks + chunk_count(net.n_parameters - n_W)
     cdef Py_ssize_t chunk, begin, end
+    cdef Py_ssize_t first = cut(n_chunks, thread_count(), thread_number())
+    cdef Py_ssize_t last = cut(n_chunks, thread_count(), thread_number() + 1)
     cdef bint is_W
-    for chunk in range(cut(n_chunks, thread_count(), thread_number()), cut(n_chunks, thread_count(), thread_number() + 1)):
+    for chunk in range(first, last):
         is_W = chunk < W_chunks
         begin = chunk * CHUNK if is_W else n_W + (chunk - W_chunks) * CHUNK
         end = min(begin + CHUNK, n_W if is_W else net.n_parameters)

@@ -10,6 +10,7 @@ cdef struct TableView:
     Py_ssize_t n_rows
     Py_ssize_t n_columns
     bint sparse
+    bint is_double            # stored in float64, else in float32
     const void* values        # dense: X[0, 0]; CSR: the stored values
     Py_ssize_t row_stride     # dense only, in elements; may be negative or 0
     Py_ssize_t column_stride
@@ -33,7 +34,7 @@ cdef struct NetworkView:
 cdef struct SampleView:
     TableView X
     const uint8_t* Y           # n_rows x n_L, 0 or 1
-    const void* weight         # n_rows, of the table's dtype, or NULL
+    const void* weight         # n_rows, in the network's precision, or NULL
     const int64_t* row_ids     # the order in which rows are taken, or NULL for the table's own
 
 
