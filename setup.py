@@ -1,17 +1,35 @@
-"""The extension table and its switches; everything else is in pyproject.toml."""
+"""The extension table and its switches; everything else is in pyproject.toml.
+
+Switches are environment variables: SKBCE_DEBUG=1 adds Cython's checks, SKBCE_NO_OPENMP=1 builds without OpenMP,
+SKBCE_LEVELS=x86_64_v2,x86_64_v4 names the instruction sets to build for (default: all that the compiler knows).
+"""
 
 import os
+import platform
 import sys
+import tempfile
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
 
 MINIMUM_CYTHON = (3, 1)
+KERNELS = Path("skbce", "kernels")
+
+# One source, compiled once for each instruction set; kernels/__init__.py picks one at import. Elsewhere than on
+# x86-64 there is only the compiler's default.
+BASELINE = "x86_64_v2" if platform.machine().lower() in ("x86_64", "amd64") else "baseline"
+LEVEL_FLAGS = {
+    "x86_64_v2": ["-march=x86-64-v2"],
+    "x86_64_v3": ["-march=x86-64-v3"],
+    "x86_64_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    "baseline": [],
+}
 
 # errno and floating-point traps are what keep a compiler from vectorising sqrt and selections.
 # Nothing here lets it reorder sums or drop NaN: no -ffast-math, no -march=native.
-UNIX_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition"]
+UNIX_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition", "-g0"]
 MSVC_FLAGS = ["/O2"]
 
 DIRECTIVES = {
@@ -22,13 +40,13 @@ DIRECTIVES = {
     "initializedcheck": False,
     "freethreading_compatible": True,
 }
-# SKBCE_DEBUG=1 builds with every check that Cython has; the test suite must pass that way too.
-if os.environ.get("SKBCE_DEBUG"):
+DEBUG = bool(os.environ.get("SKBCE_DEBUG"))
+if DEBUG:
     DIRECTIVES |= {"boundscheck": True, "initializedcheck": True, "nonecheck": True}
 
 
-def cythonized(extensions):
-    """The extensions translated to C, outside the source tree."""
+def cythonized(extension: Extension) -> list[str]:
+    """The extension's source translated to C, in a folder of its own: all levels share one source."""
     try:
         import Cython
         from Cython.Build import cythonize
@@ -40,37 +58,92 @@ def cythonized(extensions):
             f"skbce needs Cython 3.1 or newer, and this is {Cython.__version__}: "
             "python -m pip install --upgrade 'cython>=3.1'"
         )
-    return cythonize(extensions, build_dir="build/cython", compiler_directives=DIRECTIVES)
+    # The folder carries the switch: Cython translates again only what is older than its source.
+    folder = Path("build", "cython-debug" if DEBUG else "cython", extension.name)
+    return cythonize([extension], build_dir=str(folder), compiler_directives=DIRECTIVES)[0].sources
 
 
 class BuildKernels(build_ext):
     """build_ext with the flags of the compiler at hand, and a word about it where there is none."""
 
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def build_extensions(self):
-        flags = MSVC_FLAGS if self.compiler.compiler_type == "msvc" else UNIX_FLAGS
-        for extension in self.extensions:
-            extension.extra_compile_args = flags
         try:
-            super().build_extensions()
-        except Exception as error:
-            raise SystemExit(
-                f"\nskbce's kernels could not be compiled: {error}\n"
-                "They need a C compiler and Python's headers. Debian, Ubuntu: apt install gcc python3-dev; "
-                "Fedora: dnf install gcc python3-devel; macOS: xcode-select --install; "
-                "Windows: Visual Studio's C++ build tools. Then run the same pip command again.\n"
-            ) from error
-
-
-kernels = Path("skbce", "kernels")
-setup(
-    ext_modules=cythonized(
-        [
-            Extension(
-                "skbce.kernels.doors",
-                [str(kernels / "doors.pyx")],
-                depends=[str(path) for path in sorted(kernels.glob("*.pxd"))],
+            self.check_compiles([], "#include <Python.h>\nint main(void) { return 0; }")
+        except CompileError as error:
+            sys.exit(
+                f"\nskbce's kernels need a C compiler and Python's headers: {error}\n"
+                "Debian, Ubuntu: apt install gcc python3-dev; Fedora: dnf install gcc python3-devel; "
+                "macOS: xcode-select --install; Windows: Visual Studio's C++ build tools. "
+                "Then run the same pip command again.\n"
             )
-        ]
-    ),
+        openmp_compile, openmp_link = self.openmp_flags()
+        for extension in self.extensions:
+            level = extension.name.rpartition(".doors_")[2]
+            extension.extra_compile_args = [*self.flags(), *LEVEL_FLAGS.get(level, []), *openmp_compile]
+            extension.extra_link_args = openmp_link
+        self.extensions = [extension for extension in self.extensions if self.is_possible(extension)]
+        for extension in self.extensions:
+            extension.sources = cythonized(extension)
+        super().build_extensions()
+
+    def flags(self) -> list[str]:
+        return MSVC_FLAGS if self.compiler.compiler_type == "msvc" else UNIX_FLAGS
+
+    def check_compiles(self, flags: list[str], source: str, link_flags: list[str] | None = None) -> None:
+        """Compile a small program, and link it where link_flags are given; raises what the compiler raises."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "check.c")
+            path.write_text(source)
+            objects = self.compiler.compile(
+                [str(path)], output_dir=folder, include_dirs=self.include_dirs, extra_postargs=flags
+            )
+            if link_flags is not None:
+                self.compiler.link_executable(objects, str(Path(folder, "check")), extra_postargs=link_flags)
+
+    def is_possible(self, extension: Extension) -> bool:
+        """Whether the compiler knows the extension's instruction set."""
+        if not LEVEL_FLAGS.get(extension.name.rpartition(".doors_")[2]):
+            return True
+        try:
+            self.check_compiles(extension.extra_compile_args, "int main(void) { return 0; }")
+        except (CompileError, LinkError):
+            print(f"skbce: this compiler cannot build {extension.name}; left out")
+            return False
+        return True
+
+    def openmp_flags(self) -> tuple[list[str], list[str]]:
+        """Flags to compile and to link with OpenMP; none, and one thread, where the compiler has no OpenMP."""
+        if os.environ.get("SKBCE_NO_OPENMP"):
+            return [], []
+        flags = (["/openmp"], []) if self.compiler.compiler_type == "msvc" else (["-fopenmp"], ["-fopenmp"])
+        try:
+            self.check_compiles(
+                flags[0], "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 0; }", flags[1]
+            )
+        except (CompileError, LinkError):
+            print("skbce: this compiler has no OpenMP; the kernels will run on one thread")
+            return [], []
+        return flags
+
+
+def level_names() -> list[str]:
+    if platform.machine().lower() not in ("x86_64", "amd64") or sys.platform == "win32":
+        return [BASELINE]
+    wanted = os.environ.get("SKBCE_LEVELS", "x86_64_v2,x86_64_v3,x86_64_v4").split(",")
+    return [level for level in LEVEL_FLAGS if level in wanted]
+
+
+def doors(level: str) -> Extension:
+    """All kernels and their doors, for one instruction set."""
+    depends = [str(path) for path in sorted(KERNELS.glob("*.pxd"))]
+    return Extension(f"skbce.kernels.doors_{level}", [str(KERNELS / "doors.pyx")], depends=depends)
+
+
+setup(
+    ext_modules=[Extension("skbce.kernels.cpu", [str(KERNELS / "cpu.pyx")]), *map(doors, level_names())],
     cmdclass={"build_ext": BuildKernels},
 )

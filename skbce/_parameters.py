@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from skbce.kernels.doors import Network
+from skbce.kernels import doors
 
 # The order of kernels/activations.pxd.
 ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
@@ -27,6 +27,13 @@ def aligned_zeros(size: int, dtype) -> np.ndarray:
     raw = np.zeros(size * dtype.itemsize + _CACHE_LINE, np.uint8)
     start = -raw.ctypes.data % _CACHE_LINE
     return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+def aligned_rows(n_rows: int, size: int, dtype) -> np.ndarray:
+    """Zeros of shape (n_rows, at least size), each row starting a cache line."""
+    elements = _CACHE_LINE // np.dtype(dtype).itemsize
+    size = -(-size // elements) * elements
+    return aligned_zeros(n_rows * size, dtype).reshape(n_rows, size)
 
 
 class Layout:
@@ -53,7 +60,7 @@ class Layout:
         rows[3, 1:] = np.cumsum(self.units)
         self._W_start, self._b_start = rows[1].tolist(), rows[2].tolist()
         self.n_parameters = self._b_start[n_layers]
-        self.network = Network(rows, ACTIVATIONS.index(activation))
+        self.network = doors.Network(rows, ACTIVATIONS.index(activation))
 
     def views(self, theta: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """W and b, lists of views of theta."""
@@ -120,14 +127,33 @@ class Layout:
             b[...] = random_state.uniform(-bound, bound, b.shape)
         return theta
 
-    def block_rows(self, rows: int) -> int:
-        """Rows of a block: `rows` cut into equal blocks that keep to the size above."""
-        n_blocks = -(-rows * sum(self.units) // _BLOCK_ELEMENTS)
-        return -(-rows // max(1, min(n_blocks, rows)))
 
-    def workspace(self, block_rows: int, dtype) -> np.ndarray:
-        """Memory for one block of rows on its way forward and back."""
-        return aligned_zeros(self.network.workspace_size(block_rows), dtype)
+class Workspace:
+    """The memory that threads work in: a block of activations each, a gradient for each shard of a batch.
+
+    Parameters
+    ----------
+    layout : Layout
+    rows : int
+        Of the largest batch.
+    dtype : dtype
+    n_threads : int
+        Most threads that will work in it.
+    """
+
+    def __init__(self, layout: Layout, rows: int, dtype, n_threads: int):
+        n_shards = layout.network.shards(rows)
+        self.n_threads = min(n_threads, n_shards)
+        self.block_rows = block_rows(-(-rows // n_shards), layout, _BLOCK_ELEMENTS)
+        self.blocks = aligned_rows(self.n_threads, layout.network.workspace_size(self.block_rows), dtype)
+        self.gradients = aligned_rows(n_shards, layout.n_parameters, dtype)
+        self.partials = np.zeros(layout.network.partials_size())
+
+
+def block_rows(rows: int, layout: Layout, elements: int) -> int:
+    """Rows of a block: `rows` cut into equal blocks whose activations keep to so many elements."""
+    n_blocks = -(-rows * sum(layout.units) // elements)
+    return -(-rows // max(1, min(n_blocks, rows)))
 
 
 def _address(array: np.ndarray) -> int:

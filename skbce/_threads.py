@@ -1,61 +1,123 @@
-"""BLAS held to one thread while kernels run, and given back as it was found."""
+"""How many threads work: within the limits of process and machine, shared among fits, and only where they help.
+
+The number never changes a result (`kernels/parallel.pxd`), so it may change at any time.
+"""
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import joblib
 from threadpoolctl import ThreadpoolController
+
+from skbce.kernels import doors
+
+# Every so many seconds, for so many seconds, training tries whether another number of threads is faster:
+# other processes come and go, and two threads that wait for each other are slow where one must wait for a core.
+_TRIAL_EVERY = 1.0
+_TRIAL_SECONDS = 0.005
+_RUN_SECONDS = 0.1
 
 _lock = threading.Lock()
 _controller: ThreadpoolController | None = None
 _limiter = None
-_holders = 0
+_n_working = 0
+_forked = False
 
 
-def _enter() -> None:
-    global _controller, _holders, _limiter
+def thread_limit(n_threads: int | None) -> int:
+    """Most threads a call may use: `n_threads`, or for None what environment, affinity and container allow.
+
+    As scikit-learn's own OpenMP code: OMP_NUM_THREADS where it is set (joblib sets it in its workers), else the cores
+    that the process may use. 1 in a forked child of a process whose OpenMP has run: its threads are gone.
+    """
+    if _forked:
+        return 1
+    if n_threads is not None:
+        return n_threads
+    if os.environ.get("OMP_NUM_THREADS"):
+        return doors.thread_limit()
+    return min(doors.thread_limit(), joblib.cpu_count())
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Hold BLAS to one thread, and count this call among those that share the cores.
+
+    The BLAS limit belongs to the process, so calls that overlap share one hold: the last to end restores what the
+    first one found.
+    """
+    global _controller, _limiter, _n_working
     with _lock:
-        if _holders == 0:
+        if _n_working == 0:
             if _controller is None:
                 # A new controller looks through all loaded libraries (1 ms); a kept one limits in 11 us.
                 _controller = ThreadpoolController()
             _limiter = _controller.limit(limits=1, user_api="blas")
-        _holders += 1
-
-
-def _leave() -> None:
-    global _holders, _limiter
-    with _lock:
-        if _holders:
-            _holders -= 1
-            if _holders == 0:
+        _n_working += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            # A fork in between has forgotten this call.
+            _n_working = max(0, _n_working - 1)
+            if _n_working == 0 and _limiter is not None:
                 _limiter.restore_original_limits()
                 _limiter = None
 
 
-@contextmanager
-def single_threaded_blas() -> Iterator[None]:
-    """Hold BLAS to one thread; the last of several overlapping holders restores what the first one found.
+def fair_share(limit: int) -> int:
+    """Threads for one of the calls that work now: the limit, divided among them."""
+    return max(1, limit // max(1, _n_working))
 
-    The limit belongs to the process, so fits in several Python threads share one: counted, not nested.
+
+class Pace:
+    """Chooses between all threads and one by what each was measured to do, run by run.
+
+    Parameters
+    ----------
+    limit : int
+        Most threads.
     """
-    _enter()
-    try:
-        yield
-    finally:
-        _leave()
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._seconds_per_row: dict[int, float] = {}
+        self._next_trial = 0.0
+
+    def choose(self) -> tuple[int, float]:
+        """The number of threads for the next run, and its length in seconds."""
+        most = fair_share(self._limit)
+        if most == 1:
+            return 1, _RUN_SECONDS
+        measured = self._seconds_per_row
+        for n in (most, 1):
+            if n not in measured:
+                return n, _TRIAL_SECONDS
+        best, other = (most, 1) if measured[most] <= measured[1] else (1, most)
+        if time.perf_counter() > self._next_trial:
+            self._next_trial = time.perf_counter() + _TRIAL_EVERY
+            return other, _TRIAL_SECONDS
+        return best, _RUN_SECONDS
+
+    def record(self, n_threads: int, rows: int, seconds: float) -> None:
+        """Book a run; the latest counts half."""
+        pace = seconds / rows
+        self._seconds_per_row[n_threads] = (self._seconds_per_row.get(n_threads, pace) + pace) / 2
 
 
-def _forget_holders() -> None:
-    """In a forked child: the threads that held the limit, or the lock, do not exist there."""
-    global _lock, _holders, _limiter
+def _forget() -> None:
+    """In a forked child: the threads that held the limit or the lock, and OpenMP's, do not exist there."""
+    global _forked, _limiter, _lock, _n_working
     _lock = threading.Lock()
     if _limiter is not None:
         _limiter.restore_original_limits()
     _limiter = None
-    _holders = 0
+    _n_working = 0
+    _forked = True
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_holders)
+    os.register_at_fork(after_in_child=_forget)

@@ -8,14 +8,14 @@ from enum import Enum
 import numpy as np
 import scipy.optimize
 
-from skbce._parameters import Layout, aligned_zeros
+from skbce._parameters import Layout, Workspace, aligned_zeros
+from skbce._prediction import fill_logits
+from skbce._threads import Pace
 from skbce.kernels import doors
 
 # The order of kernels/updates.pxd.
 SOLVERS = ("sgd", "adam")
-
-# One call of the kernels lasts about this long, in seconds: Ctrl-C is seen between calls.
-_CALL_SECONDS = 0.1
+_N_MOMENTS = {"sgd": 1, "adam": 2}
 
 
 class Outcome(Enum):
@@ -55,7 +55,7 @@ class Settings:
 class Sample:
     """The rows to train on.
 
-    Y is uint8 (n_rows, n_L), 0 or 1; weight has the table's dtype, or is None; order holds the row numbers
+    Y is uint8 (n_rows, n_L), 0 or 1; weight has theta's dtype, or is None; order holds the row numbers
     to train on (int64; shuffled in place), or is None for all rows as they lie.
     """
 
@@ -79,8 +79,7 @@ class Optimizer:
 
     @classmethod
     def new(cls, settings: Settings, n_parameters: int, dtype) -> "Optimizer":
-        n_moments = 1 + SOLVERS.index(settings.solver)
-        moments = [aligned_zeros(n_parameters, dtype) for _ in range(n_moments)]
+        moments = [aligned_zeros(n_parameters, dtype) for _ in range(_N_MOMENTS[settings.solver])]
         return cls(moments, 0, float(settings.learning_rate_init))
 
 
@@ -124,6 +123,8 @@ class StochasticTraining:
         1 .. sample.n_rows.
     random_state : RandomState
         Shuffles the rows.
+    n_threads : int
+        Most threads to use; the result does not depend on it.
     validation_score : callable(theta) -> float, optional
         Early stopping watches it, and the theta with the best score is kept.
     """
@@ -138,6 +139,7 @@ class StochasticTraining:
         history: History,
         batch_size: int,
         random_state: np.random.RandomState,
+        n_threads: int,
         validation_score: Callable[[np.ndarray], float] | None = None,
     ):
         self.layout = layout
@@ -151,10 +153,8 @@ class StochasticTraining:
         self.validation_score = validation_score
         if settings.shuffle and sample.order is None:
             sample.order = np.arange(sample.n_rows, dtype=np.int64)
-        self._block_rows = layout.block_rows(batch_size)
-        self._workspace = layout.workspace(self._block_rows, theta.dtype)
-        self._gradient = aligned_zeros(layout.n_parameters, theta.dtype)
-        self._rows_per_call = batch_size
+        self._work = Workspace(layout, batch_size, theta.dtype, n_threads)
+        self._pace = Pace(self._work.n_threads)
         self._finite_theta = theta.copy()
         self._best_theta = theta.copy() if validation_score else None
 
@@ -196,25 +196,21 @@ class StochasticTraining:
             self.random_state.shuffle(sample.order)
         rule = update_rule(settings, optimizer.learning_rate)
         moment1, moment2 = (*optimizer.moments, None)[:2]
+        work = self._work
         at, cost_sum, rows_counted = 0, 0.0, 0
         while at < sample.n_rows:
-            stop = min(at + self._rows_per_call, sample.n_rows)
-            started = time.perf_counter()
-            cost, rows, steps = doors.run_steps(
+            n_threads, seconds = self._pace.choose()
+            start, started = at, time.perf_counter()
+            # Ctrl-C is seen between two of these calls.
+            at, cost, rows, steps = doors.run_steps(
                 self.layout.network, rule, optimizer.n_steps, self.theta, moment1, moment2,
-                sample.table, sample.Y, sample.weight, sample.order, at, stop, self.batch_size,
-                self._block_rows, self._workspace, self._gradient,
+                sample.table, sample.Y, sample.weight, sample.order, at, sample.n_rows, self.batch_size,
+                seconds, work.block_rows, work.blocks, work.gradients, work.partials, n_threads,
             )  # fmt: skip
-            seconds = time.perf_counter() - started
-            if stop - at == self._rows_per_call:
-                # Whole batches a call, at most 8 times as many as in the last one: the first is slow.
-                growth = min(8.0, _CALL_SECONDS / max(seconds, 1e-9))
-                n_batches = int(growth * self._rows_per_call / self.batch_size)
-                self._rows_per_call = max(1, n_batches) * self.batch_size
+            self._pace.record(n_threads, at - start, time.perf_counter() - started)
             optimizer.n_steps += steps
             cost_sum += cost
             rows_counted += rows
-            at = stop
         return cost_sum / rows_counted if rows_counted else 0.0
 
     def _record(self, cost: float) -> None:
@@ -266,26 +262,42 @@ class StochasticTraining:
 class CostFunction:
     """The cost over all rows of a sample and its gradient, as functions of theta, in theta's own precision."""
 
-    def __init__(self, layout: Layout, sample: Sample, alpha: float, dtype):
+    def __init__(self, layout: Layout, sample: Sample, alpha: float, dtype, n_threads: int):
         self.layout = layout
         self.sample = sample
         self.alpha = alpha
         self.dtype = np.dtype(dtype)
-        self._block_rows = layout.block_rows(sample.n_rows)
-        self._workspace = layout.workspace(self._block_rows, dtype)
+        self._work = Workspace(layout, sample.n_rows, dtype, n_threads)
+        self._pace = Pace(self._work.n_threads)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Cost (nats per sample) and gradient at theta; the gradient is a new array of theta's dtype."""
         gradient = np.empty(self.layout.n_parameters, self.dtype)
+        work = self._work
+        n_threads, _ = self._pace.choose()
+        started = time.perf_counter()
         cost = doors.cost_and_gradient(
             self.layout.network, self.alpha, theta.astype(self.dtype, copy=False), gradient,
-            self.sample.table, self.sample.Y, self.sample.weight, self._block_rows, self._workspace,
+            self.sample.table, self.sample.Y, self.sample.weight,
+            work.block_rows, work.blocks, work.gradients, work.partials, n_threads,
         )  # fmt: skip
+        self._pace.record(n_threads, self.sample.n_rows, time.perf_counter() - started)
         return cost, gradient.astype(theta.dtype, copy=False)
+
+    def cost(self, theta: np.ndarray) -> float:
+        """The cost alone, at a third of the price of both."""
+        theta = theta.astype(self.dtype, copy=False)
+        sample = self.sample
+        Z = np.empty(sample.Y.shape, self.dtype)
+        fill_logits(self.layout, theta, sample.table, None, Z, self._work.n_threads)
+        loss = doors.output_loss(Z, sample.Y.astype(self.dtype), sample.weight, np.empty_like(Z))
+        total = sample.n_rows if sample.weight is None else sample.weight.sum(dtype=np.float64)
+        W = np.concatenate([W.ravel() for W in self.layout.views(theta)[0]], dtype=np.float64)
+        return (loss + 0.5 * self.alpha * (W @ W)) / total
 
 
 def minimize_lbfgs(
-    layout: Layout, sample: Sample, theta: np.ndarray, settings: Settings, history: History
+    layout: Layout, sample: Sample, theta: np.ndarray, settings: Settings, history: History, n_threads: int
 ) -> tuple[Outcome, float, str]:
     """Minimise the full-batch cost by scipy's L-BFGS-B from theta, which ends at the result.
 
@@ -297,7 +309,7 @@ def minimize_lbfgs(
     message : str
         scipy's, about why it stopped.
     """
-    cost_and_gradient = CostFunction(layout, sample, settings.alpha, theta.dtype)
+    cost_and_gradient = CostFunction(layout, sample, settings.alpha, theta.dtype, n_threads)
     history.n_epochs = 0
     cost = np.inf
 

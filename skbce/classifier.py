@@ -21,7 +21,8 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skbce._parameters import ACTIVATIONS, Layout
-from skbce._threads import single_threaded_blas
+from skbce._prediction import fill_logits
+from skbce._threads import thread_limit, working
 from skbce._training import (
     SOLVERS,
     CostFunction,
@@ -37,9 +38,6 @@ from skbce._version import __version__
 from skbce.kernels import doors
 
 _DTYPES = (np.float64, np.float32)
-
-# Rows whose precision differs from the model's are converted this many elements at a time.
-_CONVERSION_ELEMENTS = 2**20
 
 
 def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
@@ -111,6 +109,10 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         Epochs without improvement that are put up with.
     max_fun : int, default=15000
         Most evaluations of the cost by 'lbfgs'.
+    n_threads : int or None, default=None
+        Most threads to use, in fit and in prediction; None follows OMP_NUM_THREADS, the cores that the process may use
+        and joblib's share of them. Fewer are used where a batch is too small to share, and while several fits run in
+        one process. The result is the same to the last bit for any number.
 
     Attributes
     ----------
@@ -204,6 +206,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     def __init__(
@@ -232,6 +235,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         epsilon=1e-8,
         n_iter_no_change=10,
         max_fun=15000,
+        n_threads=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -256,6 +260,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
@@ -415,18 +420,20 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         random_state = check_random_state(self.random_state)
         if continues:
             self._check_same_layers(layout)
-            theta = layout.flat(self.coefs_, self.intercepts_, X.dtype)
+            theta = layout.flat(self.coefs_, self.intercepts_, self.coefs_[0].dtype)
         else:
             theta = layout.initial(random_state, X.dtype)
+        if sample_weight is not None:
+            sample_weight = sample_weight.astype(theta.dtype, copy=False)
         sample = Sample(_table(X), Y, sample_weight)
         history = self._history(continues)
-        with single_threaded_blas():
+        with working():
             if self.solver == "lbfgs":
                 outcome = self._fit_lbfgs(layout, sample, theta, history, labels)
             else:
                 outcome = self._fit_stochastic(layout, sample, theta, history, labels, random_state, incremental)
         if outcome is Outcome.INTERRUPTED:
-            warnings.warn("Training interrupted by user.", stacklevel=3)
+            warnings.warn("Training interrupted by user.", stacklevel=4)
         if outcome is Outcome.DIVERGED:
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to "
@@ -451,19 +458,23 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y", raise_unknown=True)
         known = self.classes_ if continues or incremental else None
+        is_sparse = sp.issparse(y)
         if kind == "multilabel-indicator":
-            Y = np.ascontiguousarray(y.toarray() if sp.issparse(y) else y, dtype=np.uint8)
+            y = y.toarray() if is_sparse else y
+            Y = np.ascontiguousarray(y, dtype=np.uint8)
+            if (y != Y).any() or Y.max() > 1:
+                raise ValueError(f"y as an indicator matrix must hold 0 and 1, got {np.unique(y)}.")
             if continues and (not self._multilabel or Y.shape[1] != self.n_outputs_):
                 raise ValueError(f"y has {Y.shape[1]} columns; the network was trained with {self.n_outputs_}.")
             classes = np.arange(Y.shape[1]) if known is None else known
-            return Y, {"classes_": classes, "_multilabel": True, "_sparse_targets": sp.issparse(y)}
+            return Y, {"classes_": classes, "_multilabel": True, "_sparse_targets": is_sparse}
         found = unique_labels(y) if kind in ("binary", "multiclass") else None
         if known is not None and found is not None:
             found = self._checked_labels(found, known, incremental)
         if found is None or len(found) > 2:
             raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
         if len(found) < 2:
-            raise ValueError(f"y needs two classes, and contains only one class: {found[0]!r}.")
+            raise ValueError(f"y needs two classes, and contains only one class: {found.tolist()[0]!r}.")
         Y = (y == found[1]).astype(np.uint8).reshape(-1, 1)
         return Y, {"classes_": found, "_multilabel": False, "_sparse_targets": False}
 
@@ -520,7 +531,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         validation_score = None
         if self.early_stopping:
             sample.order, held_out = self._split(sample, random_state)
-            validation_score = _Accuracy(layout, sample, held_out)
+            validation_score = _Accuracy(layout, sample, held_out, theta.dtype, thread_limit(self.n_threads))
         training = StochasticTraining(
             layout,
             sample,
@@ -530,6 +541,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             history,
             self._batch_rows(sample.n_rows),
             random_state,
+            thread_limit(self.n_threads),
             validation_score,
         )
         outcome = training.run(one_epoch=incremental)
@@ -546,12 +558,14 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 "converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return outcome
 
     def _fit_lbfgs(self, layout, sample, theta, history, labels) -> Outcome:
-        outcome, cost, message = minimize_lbfgs(layout, sample, theta, self._settings(), history)
+        outcome, cost, message = minimize_lbfgs(
+            layout, sample, theta, self._settings(), history, thread_limit(self.n_threads)
+        )
         self._publish(layout, theta, labels, history)
         self._keep_optimizer(None)
         self.loss_ = cost
@@ -560,7 +574,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
                 f"lbfgs failed to converge after {self.n_iter_} iteration(s): {message}. Increase max_iter "
                 f"({self.max_iter}) or max_fun ({self.max_fun}), or scale the data (StandardScaler).",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return outcome
 
@@ -599,7 +613,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         if self.batch_size > n_rows:
             warnings.warn(
                 f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n_rows}.",
-                stacklevel=5,
+                stacklevel=6,
             )
         return min(self.batch_size, n_rows)
 
@@ -625,18 +639,12 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X) -> np.ndarray:
         """Z_L of shape (n_samples, n_outputs), in the model's precision."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=_DTYPES, reset=False)
         layout = self._layout()
         theta = layout.shared(self.coefs_, self.intercepts_)
         Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
-        with single_threaded_blas():
-            if X.dtype == theta.dtype:
-                _fill_logits(layout, theta, X, Z)
-            else:
-                X = X.tocsr() if sp.issparse(X) else X
-                step = max(1, _CONVERSION_ELEMENTS // X.shape[1])
-                for at in range(0, len(Z), step):
-                    _fill_logits(layout, theta, X[at : at + step].astype(theta.dtype), Z[at : at + step])
+        with working():
+            fill_logits(layout, theta, _table(X), None, Z, thread_limit(self.n_threads))
         return Z
 
     def _cost_problem(self, X, y, sample_weight, dtype=None) -> tuple[CostFunction, Layout, np.ndarray]:
@@ -651,25 +659,25 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation)
             theta = layout.initial(check_random_state(self.random_state), dtype or X.dtype)
         weight = None if sample_weight is None else sample_weight.astype(theta.dtype, copy=False)
-        sample = Sample(_table(X.astype(theta.dtype, copy=False)), Y, weight)
-        return CostFunction(layout, sample, self.alpha, theta.dtype), layout, theta
+        sample = Sample(_table(X), Y, weight)
+        cost = CostFunction(layout, sample, self.alpha, theta.dtype, thread_limit(self.n_threads))
+        return cost, layout, theta
 
 
 class _Accuracy:
     """Share of the held-out rows, by weight, whose outputs are all right."""
 
-    def __init__(self, layout: Layout, sample: Sample, rows: np.ndarray):
+    def __init__(self, layout: Layout, sample: Sample, rows: np.ndarray, dtype, n_threads: int):
         self._layout = layout
         self._table = sample.table
         self._rows = rows
         self._Y = sample.Y[rows].astype(bool)
         self._weight = None if sample.weight is None else sample.weight[rows]
-        self._block_rows = layout.block_rows(len(rows))
-        self._workspace = layout.workspace(self._block_rows, sample.table.dtype)
-        self._Z = np.empty(self._Y.shape, sample.table.dtype)
+        self._n_threads = n_threads
+        self._Z = np.empty(self._Y.shape, dtype)
 
     def __call__(self, theta: np.ndarray) -> float:
-        doors.logits(self._layout.network, theta, self._table, self._rows, self._block_rows, self._workspace, self._Z)
+        fill_logits(self._layout, theta, self._table, self._rows, self._Z, self._n_threads)
         right = ((self._Z > 0) == self._Y).all(axis=1)
         return float(np.average(right, weights=self._weight))
 
@@ -681,9 +689,3 @@ def _table(X) -> doors.Table:
         X.check_format(full_check=True)  # indices outside X would be read outside W
         return doors.Table(X)
     return doors.Table(np.require(X, requirements="A"))
-
-
-def _fill_logits(layout: Layout, theta: np.ndarray, X, Z: np.ndarray) -> None:
-    """Z_L of X's rows, block by block."""
-    block_rows = layout.block_rows(len(Z))
-    doors.logits(layout.network, theta, _table(X), None, block_rows, layout.workspace(block_rows, theta.dtype), Z)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skbce._threads import single_threaded_blas
+from skbce._threads import working
 from skbce._training import CostFunction
 
 # Steps tried in turn. With 1e-3 the truncation (h^4) and the rounding (1e-16 / h) of a smooth cost both lie near 1e-12;
@@ -83,7 +83,7 @@ def check_gradients(estimator, X, y, sample_weight=None) -> GradientCheck:
     """
     gradient_problem, layout, theta = estimator._cost_problem(X, y, sample_weight)
     cost_problem, _, _ = estimator._cost_problem(X, y, sample_weight, dtype=np.float64)
-    with single_threaded_blas():
+    with working():
         cost, gradient = gradient_problem(theta)
         differences = _differences(cost_problem, theta.astype(np.float64))
     scale_of_all = np.abs(differences).max()
@@ -115,6 +115,6 @@ def _four_points(cost: CostFunction, theta: np.ndarray, i: int, h: float) -> flo
     values = []
     for step in (-2, -1, 1, 2):
         theta[i] = at + step * h
-        values.append(cost(theta)[0])
+        values.append(cost.cost(theta))
     theta[i] = at
     return (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * h)

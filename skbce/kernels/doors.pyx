@@ -4,34 +4,37 @@ A door turns arrays into pointers, lets the GIL go and makes one call for a whol
 """
 
 from cython cimport floating
+from cython.parallel cimport parallel
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
+from skbce.kernels cimport steps
 from skbce.kernels.activations cimport Activation, activate, add_rows, fill_rows, multiply_derivative
 from skbce.kernels.elementary cimport (
     exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
 from skbce.kernels.loss cimport loss_backward, loss_forward
-from skbce.kernels.network cimport (
-    NetworkView, SampleView, forward, summed_gradient, workspace_size,
-)
+from skbce.kernels.network cimport fill_logits, workspace_size
+from skbce.kernels.parallel cimport MAX_SHARDS, max_threads, seconds_now, shard_count
 from skbce.kernels.products cimport add_product, product_backward, weights_gradient
-from skbce.kernels.table cimport TableView, row_number
+from skbce.kernels.steps cimport (
+    Run, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
+)
 from skbce.kernels.updates cimport UpdateRule, sum_of_squares, update
+from skbce.kernels.views cimport NetworkView, SampleView, TableView, WorkspaceView
 
 
 cdef class Table:
-    """X as the kernels read it: a 2-D NumPy array of any strides, or a CSR matrix with int32 columns."""
+    """X as the kernels read it: a 2-D NumPy array of any strides, or a CSR matrix; float32 or float64."""
 
     cdef TableView view
     cdef tuple _owners
-    cdef readonly str dtype
     cdef readonly tuple shape
 
     def __init__(self, X):
-        self.dtype = X.dtype.name
         self.shape = X.shape
         self.view.n_rows, self.view.n_columns = X.shape
         self.view.sparse = not hasattr(X, "strides")
+        self.view.is_double = X.dtype == "float64"
         if self.view.sparse:
             self._owners = (X.data, X.indices.astype("int32", copy=False), X.indptr.astype("int64", copy=False))
             self.view.values = address(self._owners[0])
@@ -71,119 +74,132 @@ cdef class Network:
         """Elements of the workspace that one block of rows needs."""
         return workspace_size(&self.view, block_rows)
 
+    def shards(self, Py_ssize_t rows):
+        """How many shards a batch of so many rows is cut into: more threads than that have nothing to do."""
+        return shard_count(&self.view, rows)
+
+    def partials_size(self):
+        """How many partial sums the threads leave for each other: a loss a shard, a square a chunk of W."""
+        return MAX_SHARDS + chunk_count(self.view.b_start[0])
+
 
 cdef SampleView sample_view(Table X, const uint8_t[:, ::1] Y, const int64_t[::1] row_ids) noexcept:
     cdef SampleView sample
     sample.X = X.view
     sample.Y = &Y[0, 0]
     sample.weight = NULL
-    sample.row_ids = NULL if row_ids is None else &row_ids[0]
+    sample.row_ids = NULL
+    if row_ids is not None:
+        sample.row_ids = &row_ids[0]
     return sample
 
 
-cdef double total_weight(
-    const SampleView* sample, const floating* like, Py_ssize_t start, Py_ssize_t stop
-) noexcept nogil:
-    """the rows start .. stop counted, or their weights summed; `like` only tells the dtype"""
-    cdef double total = 0
-    cdef Py_ssize_t i
-    if sample.weight == NULL:
-        return stop - start
-    for i in range(start, stop):
-        total += (<const floating*>sample.weight)[row_number(sample.row_ids, i, 0)]
-    return total
+cdef WorkspaceView workspace_view(
+    Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials
+) noexcept:
+    cdef WorkspaceView work
+    work.block_rows = block_rows
+    work.block_size = blocks.shape[1]
+    work.gradient_size = gradients.shape[1]
+    work.blocks = &blocks[0, 0]
+    work.gradients = &gradients[0, 0]
+    work.losses = &partials[0]
+    work.squares = &partials[MAX_SHARDS]
+    return work
+
+
+def thread_limit():
+    """How many threads OpenMP would use by itself; 1 in a build without it."""
+    return max_threads()
 
 
 def run_steps(
     Network network, UpdateRule rule, int64_t t, floating[::1] theta, floating[::1] moment1, floating[::1] moment2,
     Table X, const uint8_t[:, ::1] Y, const floating[::1] weight, const int64_t[::1] row_ids,
-    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t batch_size,
-    Py_ssize_t block_rows, floating[::1] workspace, floating[::1] gradient,
+    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t batch_size, double seconds,
+    Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials, int n_threads,
 ):
     """Train on rows start .. stop of the order, a step a batch; theta and the moments change in place.
 
-    Returns (sum over batches of cost x rows, rows counted, steps taken). A batch whose weights are all
-    zero says nothing of the model: it is passed over.
+    Returns (where it ended, sum over batches of cost x rows, rows counted, steps taken). It ends before stop when
+    so many seconds are over. A batch whose weights are all zero says nothing of the model: it is passed over.
     """
     cdef SampleView sample = sample_view(X, Y, row_ids)
+    cdef Run run
+    cdef floating* moment2_at = NULL
     if weight is not None:
         sample.weight = &weight[0]
-    cdef const NetworkView* net = &network.view
-    cdef Py_ssize_t n = net.n_parameters, n_W = net.b_start[0]
-    cdef Py_ssize_t at = start, end, counted = 0, steps = 0
-    cdef double loss, total, cost_sum = 0, squares = 0
-    cdef floating* moment2_at = NULL if moment2 is None else &moment2[0]
+    if moment2 is not None:
+        moment2_at = &moment2[0]
+    run.net = &network.view
+    run.sample = &sample
+    run.rule = &rule
+    run.work = workspace_view(block_rows, blocks, gradients, partials)
+    run.t = t
+    run.start, run.stop, run.batch_size = start, stop, batch_size
+    run.deadline = seconds_now() + seconds
+    run.cost_sum = 0
+    run.rows_counted = run.n_steps = 0
+    n_threads = min(n_threads, blocks.shape[0], shard_count(run.net, batch_size))
     with nogil:
-        if rule.alpha > 0:
-            squares = sum_of_squares(n_W, &theta[0])
-        while at < stop:
-            end = min(at + batch_size, stop)
-            total = total_weight(&sample, &theta[0], at, end)
-            if total > 0:
-                loss = summed_gradient(net, &theta[0], &sample, at, end, block_rows, &workspace[0], &gradient[0])
-                cost_sum += (loss + 0.5 * rule.alpha * squares) / total * (end - at)
-                counted += end - at
-                steps += 1
-                update(
-                    &rule, rule.alpha, total, t + steps,
-                    n_W, &gradient[0], &theta[0], &moment1[0], moment2_at,
-                )
-                update(
-                    &rule, 0, total, t + steps, n - n_W, &gradient[n_W], &theta[n_W], &moment1[n_W],
-                    NULL if moment2_at == NULL else moment2_at + n_W,
-                )
-                if rule.alpha > 0:
-                    squares = sum_of_squares(n_W, &theta[0])
-            at = end
-    return cost_sum, counted, steps
+        squares_of_chunks(run.net, &run.work, &theta[0])
+        if n_threads == 1:
+            steps.run_steps(&run, &theta[0], &moment1[0], moment2_at)
+        else:
+            with parallel(num_threads=n_threads):
+                steps.run_steps(&run, &theta[0], &moment1[0], moment2_at)
+    return run.stop, run.cost_sum, run.rows_counted, run.n_steps
 
 
 def cost_and_gradient(
     Network network, double alpha, const floating[::1] theta, floating[::1] gradient,
-    Table X, const uint8_t[:, ::1] Y, const floating[::1] weight, Py_ssize_t block_rows, floating[::1] workspace,
+    Table X, const uint8_t[:, ::1] Y, const floating[::1] weight,
+    Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials, int n_threads,
 ):
     """The cost over all rows, with its L2 term, and its gradient in place."""
     cdef SampleView sample = sample_view(X, Y, None)
     if weight is not None:
         sample.weight = &weight[0]
+    cdef WorkspaceView work = workspace_view(block_rows, blocks, gradients, partials)
     cdef const NetworkView* net = &network.view
-    cdef Py_ssize_t i, n = net.n_parameters, n_W = net.b_start[0]
+    cdef Py_ssize_t i, n = net.n_parameters, n_W = net.b_start[0], n_rows = sample.X.n_rows
+    cdef Py_ssize_t n_shards = shard_count(net, n_rows)
     cdef double loss, total
     cdef floating decay = alpha, scale
+    n_threads = min(n_threads, blocks.shape[0], n_shards)
     with nogil:
-        total = total_weight(&sample, &theta[0], 0, sample.X.n_rows)
-        loss = summed_gradient(
-            net, &theta[0], &sample, 0, sample.X.n_rows, block_rows, &workspace[0], &gradient[0]
-        )
+        with parallel(num_threads=n_threads):
+            shard_gradients(net, &sample, &work, &theta[0], 0, n_rows, n_shards)
+        total = total_weight(&sample, &theta[0], 0, n_rows)
+        loss = sum_of(n_shards, work.losses)
         if alpha > 0:
             loss += 0.5 * alpha * sum_of_squares(n_W, &theta[0])
+        sum_shards(&work, &theta[0], n_shards, 0, n)
         scale = 1 / total
         for i in range(n_W):
-            gradient[i] = (gradient[i] + decay * theta[i]) * scale
+            gradient[i] = ((<floating*>work.gradients)[i] + decay * theta[i]) * scale
         for i in range(n_W, n):
-            gradient[i] *= scale
+            gradient[i] = (<floating*>work.gradients)[i] * scale
     return loss / total
 
 
 def logits(
     Network network, const floating[::1] theta, Table X, const int64_t[::1] row_ids,
-    Py_ssize_t block_rows, floating[::1] workspace, floating[:, ::1] Z,
+    Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] Z, int n_threads,
 ):
     """Z[L] of every row, or of the rows named, block after block."""
-    cdef const NetworkView* net = &network.view
-    cdef const int64_t* ids = NULL if row_ids is None else &row_ids[0]
-    cdef Py_ssize_t n_rows = Z.shape[0], n_outputs = Z.shape[1], at = 0, rows, i, lda_0
-    cdef const floating* A_0
-    cdef floating* block
+    cdef const int64_t* ids = NULL
+    if row_ids is not None:
+        ids = &row_ids[0]
+    cdef Py_ssize_t block_size = blocks.shape[1], n_rows = Z.shape[0]
+    cdef floating* block = &blocks[0, 0]
+    n_threads = min(n_threads, blocks.shape[0])
     with nogil:
-        while at < n_rows:
-            rows = min(block_rows, n_rows - at)
-            block = forward(
-                net, &theta[0], &X.view, ids, at, rows, block_rows, &workspace[0], &A_0, &lda_0
-            )
-            for i in range(rows * n_outputs):
-                (&Z[at, 0])[i] = block[i]
-            at += rows
+        if n_threads == 1:
+            fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
+        else:
+            with parallel(num_threads=n_threads):
+                fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
 
 
 cdef floating probability(floating z) noexcept nogil:
@@ -258,7 +274,9 @@ def output_loss(
     const floating[:, ::1] Z, const floating[:, ::1] Y, const floating[::1] weight, floating[:, ::1] losses
 ):
     """The summed loss, each term in `losses`."""
-    cdef const floating* weight_at = NULL if weight is None else &weight[0]
+    cdef const floating* weight_at = NULL
+    if weight is not None:
+        weight_at = &weight[0]
     with nogil:
         loss = loss_forward(Z.shape[0], Z.shape[1], &Z[0, 0], &Y[0, 0], weight_at, &losses[0, 0])
     return loss
@@ -268,7 +286,9 @@ def output_backward(
     const floating[:, ::1] Z, const floating[:, ::1] Y, const floating[::1] weight, floating[:, ::1] dZ
 ):
     """dZ[L] = weight (sigmoid(Z[L]) - Y)"""
-    cdef const floating* weight_at = NULL if weight is None else &weight[0]
+    cdef const floating* weight_at = NULL
+    if weight is not None:
+        weight_at = &weight[0]
     with nogil:
         loss_backward(Z.shape[0], Z.shape[1], &Z[0, 0], &Y[0, 0], weight_at, &dZ[0, 0])
 

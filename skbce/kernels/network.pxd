@@ -9,32 +9,15 @@ dW and db are sums here; 1/m enters in the update, once for all blocks of a batc
 
 from cython cimport floating
 from libc.limits cimport INT_MAX
-from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memset
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy, memset
 
-from skbce.kernels.activations cimport Activation, activate, add_rows, fill_rows, multiply_derivative
+from skbce.kernels.activations cimport activate, add_rows, fill_rows, multiply_derivative
 from skbce.kernels.loss cimport loss_backward, loss_forward
+from skbce.kernels.parallel cimport thread_count, thread_number
 from skbce.kernels.products cimport add_product, product_backward, weights_gradient
-from skbce.kernels.table cimport TableView, csr_add_gradient, csr_add_product, gather_rows, row_number
-
-
-cdef struct NetworkView:
-    Py_ssize_t n_layers        # L
-    Activation f               # of the hidden layers
-    const int64_t* units       # n_0 .. n_L
-    const int64_t* W_start     # where W[l] and b[l] begin in theta, l = 0 .. L-1
-    const int64_t* b_start
-    const int64_t* A_start     # n_0 + .. + n_{l-1}: where A[l] begins in a block's workspace, times its rows
-    Py_ssize_t widest          # max(n_1 .. n_L)
-    Py_ssize_t n_parameters
-
-
-# The rows of a data set that train together, and their targets.
-cdef struct SampleView:
-    TableView X
-    const uint8_t* Y           # n_rows x n_L, 0 or 1
-    const void* weight         # n_rows, of the table's dtype, or NULL
-    const int64_t* row_ids     # the order in which rows are taken, or NULL for the table's own
+from skbce.kernels.table cimport csr_add_gradient, csr_add_product, gather_rows, row_number
+from skbce.kernels.views cimport NetworkView, SampleView, TableView
 
 
 cdef inline Py_ssize_t workspace_size(const NetworkView* net, Py_ssize_t block_rows) noexcept nogil:
@@ -48,7 +31,12 @@ cdef inline const floating* input_rows(
     floating* buffer, Py_ssize_t* lda,
 ) noexcept nogil:
     """A[0] for a dense table: the table itself where BLAS can read it there, else gathered into `buffer`"""
-    if row_ids == NULL and X.column_stride == 1 and X.n_columns <= X.row_stride <= INT_MAX:
+    if (
+        row_ids == NULL
+        and X.is_double == (sizeof(floating) == sizeof(double))
+        and X.column_stride == 1
+        and X.n_columns <= X.row_stride <= INT_MAX
+    ):
         lda[0] = X.row_stride
         return <const floating*>X.values + start * X.row_stride
     gather_rows(X, row_ids, start, rows, buffer)
@@ -179,3 +167,20 @@ cdef inline double summed_gradient(
         )
         at += block_rows
     return loss
+
+
+cdef inline void fill_logits(
+    const NetworkView* net, const floating* theta, const TableView* X, const int64_t* row_ids,
+    Py_ssize_t block_rows, Py_ssize_t block_size, floating* blocks, Py_ssize_t n_rows, floating* Z,
+) noexcept nogil:
+    """Z[L] of n_rows rows; each thread of the region takes every n-th block"""
+    cdef Py_ssize_t block = thread_number(), at, rows, n_outputs = net.units[net.n_layers], lda_0
+    cdef floating* workspace = blocks + thread_number() * block_size
+    cdef const floating* A_0
+    cdef const floating* Z_block
+    while block * block_rows < n_rows:
+        at = block * block_rows
+        rows = min(block_rows, n_rows - at)
+        Z_block = forward(net, theta, X, row_ids, at, rows, block_rows, workspace, &A_0, &lda_0)
+        memcpy(Z + at * n_outputs, Z_block, rows * n_outputs * sizeof(floating))
+        block += thread_count()

@@ -1,43 +1,54 @@
-"""Where rows of X come from: a dense array of any strides, or CSR; and how a block of them is gathered."""
+"""How a block of rows of X is read: gathered from a dense array, or multiplied as it lies in CSR."""
 
 from cython cimport floating
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
+from skbce.kernels.views cimport TableView
 
-cdef struct TableView:
-    Py_ssize_t n_rows
-    Py_ssize_t n_columns
-    bint sparse
-    const void* values        # dense: X[0, 0]; CSR: the stored values
-    Py_ssize_t row_stride     # dense only, in elements; may be negative or 0
-    Py_ssize_t column_stride
-    const int32_t* indices    # CSR only
-    const int64_t* indptr
-
+# The precision that X is stored in, beside `floating`, the network's.
+ctypedef fused stored:
+    float
+    double
 
 cdef inline Py_ssize_t row_number(const int64_t* row_ids, Py_ssize_t start, Py_ssize_t i) noexcept nogil:
     """the row of the table that is row i of a block: row_ids[start + i], or start + i where there are none"""
     return start + i if row_ids == NULL else <Py_ssize_t>row_ids[start + i]
 
 
-cdef inline void gather_rows(
-    const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows, floating* out
+cdef inline void gather_from(
+    const stored* values, const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows, floating* out
 ) noexcept nogil:
-    """out[i, j] = X[row_number(i), j], out dense"""
+    """`gather_rows` for the dtype that X is stored in"""
     cdef Py_ssize_t i, j
     cdef Py_ssize_t n = X.n_columns, across = X.column_stride
-    cdef const floating* values = <const floating*>X.values
-    cdef const floating* row
+    cdef const stored* row
     if across == 1:
         for i in range(rows):
             row = values + row_number(row_ids, start, i) * X.row_stride
             for j in range(n):
-                out[i * n + j] = row[j]
+                out[i * n + j] = <floating>row[j]
     else:
         # Column by column: in Fortran order a column is what the caches hold.
         for j in range(n):
             for i in range(rows):
-                out[i * n + j] = values[row_number(row_ids, start, i) * X.row_stride + j * across]
+                out[i * n + j] = <floating>values[row_number(row_ids, start, i) * X.row_stride + j * across]
+
+
+cdef inline void gather_rows(
+    const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows, floating* out
+) noexcept nogil:
+    """out[i, j] = X[row_number(i), j], out dense and in the network's precision"""
+    if X.is_double:
+        gather_from(<const double*>X.values, X, row_ids, start, rows, out)
+    else:
+        gather_from(<const float*>X.values, X, row_ids, start, rows, out)
+
+
+cdef inline floating stored_value(const TableView* X, Py_ssize_t at, floating like) noexcept nogil:
+    """CSR's stored value number `at`, in the precision of `like`"""
+    if X.is_double:
+        return <floating>(<const double*>X.values)[at]
+    return <floating>(<const float*>X.values)[at]
 
 
 cdef inline void csr_add_product(
@@ -46,7 +57,6 @@ cdef inline void csr_add_product(
 ) noexcept nogil:
     """Z += X W for CSR rows: Z[i] += x W[j] for each stored x at column j"""
     cdef Py_ssize_t i, k, at, r
-    cdef const floating* values = <const floating*>X.values
     cdef const floating* W_row
     cdef floating* Z_row
     cdef floating x
@@ -54,7 +64,7 @@ cdef inline void csr_add_product(
         r = row_number(row_ids, start, i)
         Z_row = Z + i * n
         for at in range(X.indptr[r], X.indptr[r + 1]):
-            x = values[at]
+            x = stored_value(X, at, <floating>0)
             W_row = W + X.indices[at] * n
             for k in range(n):
                 Z_row[k] += x * W_row[k]
@@ -66,7 +76,6 @@ cdef inline void csr_add_gradient(
 ) noexcept nogil:
     """dW += X^T dZ for CSR rows, differentiates `csr_add_product`: dW[j] += x dZ[i]"""
     cdef Py_ssize_t i, k, at, r
-    cdef const floating* values = <const floating*>X.values
     cdef const floating* dZ_row
     cdef floating* dW_row
     cdef floating x
@@ -74,7 +83,7 @@ cdef inline void csr_add_gradient(
         r = row_number(row_ids, start, i)
         dZ_row = dZ + i * n
         for at in range(X.indptr[r], X.indptr[r + 1]):
-            x = values[at]
+            x = stored_value(X, at, <floating>0)
             dW_row = dW + X.indices[at] * n
             for k in range(n):
                 dW_row[k] += x * dZ_row[k]

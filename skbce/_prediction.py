@@ -1,0 +1,32 @@
+"""The forward pass over many rows: block by block, so that memory grows with the output alone."""
+
+import numpy as np
+
+from skbce._parameters import Layout, aligned_rows, block_rows
+from skbce._threads import fair_share
+from skbce.kernels import doors
+
+# Activations of a block stay in a core's second-level cache (256 kB in float32).
+_BLOCK_ELEMENTS = 2**16
+
+
+def fill_logits(
+    layout: Layout, theta: np.ndarray, table: doors.Table, rows: np.ndarray | None, Z: np.ndarray, n_threads: int
+) -> None:
+    """Z_L of the table's rows, or of those named by number.
+
+    Parameters
+    ----------
+    layout, theta
+        The network; theta has the table's dtype.
+    table : doors.Table
+    rows : ndarray of int64, or None
+    Z : ndarray of shape (n_rows, n_L)
+        Takes the logits.
+    n_threads : int
+        Most threads to use; they take blocks, so the result does not depend on them.
+    """
+    size = block_rows(len(Z), layout, _BLOCK_ELEMENTS)
+    n_threads = max(1, min(fair_share(n_threads), len(Z) // size))
+    blocks = aligned_rows(n_threads, layout.network.workspace_size(size), theta.dtype)
+    doors.logits(layout.network, theta, table, rows, size, blocks, Z, n_threads)

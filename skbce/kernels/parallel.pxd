@@ -1,0 +1,80 @@
+"""OpenMP, or one thread where the compiler has none; and how a batch is cut into shards.
+
+The shards of a batch follow from its rows and the network, never from the number of threads: each leaves its gradient
+in a buffer of its own, and these are summed in the shards' order. So any number of threads gives the same bits.
+"""
+
+from skbce.kernels.views cimport NetworkView
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    #ifdef _MSC_VER
+    #define SKBCE_BARRIER __pragma(omp barrier)
+    #else
+    #define SKBCE_BARRIER _Pragma("omp barrier")
+    #endif
+    static inline int skbce_thread_number(void) { return omp_get_thread_num(); }
+    static inline int skbce_thread_count(void) { return omp_get_num_threads(); }
+    static inline int skbce_max_threads(void) { return omp_get_max_threads(); }
+    #else
+    #define SKBCE_BARRIER
+    static inline int skbce_thread_number(void) { return 0; }
+    static inline int skbce_thread_count(void) { return 1; }
+    static inline int skbce_max_threads(void) { return 1; }
+    #endif
+
+    /* An orphaned barrier binds to the parallel region that its caller runs in. */
+    static inline void skbce_barrier(void) { SKBCE_BARRIER }
+
+    /* Cheap rather than fine: it is read every step, and a few milliseconds do not matter. */
+    #if defined(_WIN32)
+    #include <windows.h>
+    static inline double skbce_seconds(void) { return GetTickCount64() * 1e-3; }
+    #else
+    #include <time.h>
+    #ifdef CLOCK_MONOTONIC_COARSE
+    #define SKBCE_CLOCK CLOCK_MONOTONIC_COARSE
+    #else
+    #define SKBCE_CLOCK CLOCK_MONOTONIC
+    #endif
+    static inline double skbce_seconds(void) {
+        struct timespec now;
+        clock_gettime(SKBCE_CLOCK, &now);
+        return now.tv_sec + now.tv_nsec * 1e-9;
+    }
+    #endif
+    """
+    int thread_number "skbce_thread_number" () noexcept nogil
+    int thread_count "skbce_thread_count" () noexcept nogil
+    int max_threads "skbce_max_threads" () noexcept nogil
+    void barrier "skbce_barrier" () noexcept nogil
+    double seconds_now "skbce_seconds" () noexcept nogil
+
+
+cdef enum:
+    # A shard costs one more gradient to write and to sum; with this many rows that is a few per cent of its products.
+    MIN_SHARD_ROWS = 96
+    MAX_SHARDS = 8
+    # Rows x parameters below which handing work to a second thread costs more than it saves.
+    MIN_SHARD_WORK = 60000
+    # Neighbouring parameters that are summed over shards and updated together: they stay in the first-level cache.
+    CHUNK = 1024
+
+
+cdef inline Py_ssize_t shard_count(const NetworkView* net, Py_ssize_t rows) noexcept nogil:
+    """how many shards a batch is cut into: a power of two, so that two, four or eight threads share them evenly"""
+    cdef Py_ssize_t n = 1
+    while (
+        2 * n <= MAX_SHARDS
+        and rows >= 2 * n * MIN_SHARD_ROWS
+        and rows * net.n_parameters >= 2 * n * MIN_SHARD_WORK
+    ):
+        n *= 2
+    return n
+
+
+cdef inline Py_ssize_t cut(Py_ssize_t size, Py_ssize_t n_parts, Py_ssize_t part) noexcept nogil:
+    """where part `part` of `size` things cut into `n_parts` begins"""
+    return size * part // n_parts

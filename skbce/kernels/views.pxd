@@ -1,0 +1,49 @@
+"""What the doors hand to the kernels: pointers and sizes, nothing that is Python's."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from skbce.kernels.activations cimport Activation
+
+
+# Where rows of X come from: a dense array of any strides, or CSR.
+cdef struct TableView:
+    Py_ssize_t n_rows
+    Py_ssize_t n_columns
+    bint sparse
+    bint is_double            # stored in float64, else in float32
+    const void* values        # dense: X[0, 0]; CSR: the stored values
+    Py_ssize_t row_stride     # dense only, in elements; may be negative or 0
+    Py_ssize_t column_stride
+    const int32_t* indices    # CSR only
+    const int64_t* indptr
+
+
+# The shape of a network and where its parameters lie.
+cdef struct NetworkView:
+    Py_ssize_t n_layers        # L
+    Activation f               # of the hidden layers
+    const int64_t* units       # n_0 .. n_L
+    const int64_t* W_start     # where W[l] and b[l] begin in theta, l = 0 .. L-1
+    const int64_t* b_start
+    const int64_t* A_start     # n_0 + .. + n_{l-1}: where A[l] begins in a block's workspace, times its rows
+    Py_ssize_t widest          # max(n_1 .. n_L)
+    Py_ssize_t n_parameters
+
+
+# The rows of a data set that train together, and their targets.
+cdef struct SampleView:
+    TableView X
+    const uint8_t* Y           # n_rows x n_L, 0 or 1
+    const void* weight         # n_rows, in the network's precision, or NULL
+    const int64_t* row_ids     # the order in which rows are taken, or NULL for the table's own
+
+
+# Memory that the threads of a region work in, sized by skbce._parameters.Workspace.
+cdef struct WorkspaceView:
+    Py_ssize_t block_rows
+    Py_ssize_t block_size      # elements from one thread's block to the next one's
+    Py_ssize_t gradient_size   # elements from one shard's gradient to the next one's
+    void* blocks
+    void* gradients
+    double* losses             # one a shard
+    double* squares            # one a chunk of W
