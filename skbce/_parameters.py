@@ -95,19 +95,16 @@ class Layout:
         ValueError
             As `flat`.
         """
-        arrays = [*W, *b]
+        arrays = [np.asarray(array) for array in (*W, *b)]
+        shapes = [*self.shapes, *((n,) for n in self.units[1:])]
+        if len(W) != len(b) or [array.shape for array in arrays] != shapes:
+            return self.flat(W, b, np.float64)  # which says what is wrong
         base, dtype = getattr(arrays[0], "base", None), arrays[0].dtype
         if not (isinstance(base, np.ndarray) and base.flags.c_contiguous and dtype.char in "fd"):
             return self.flat(W, b, np.result_type(*arrays, np.float32))
         start = at = _address(arrays[0])
-        for array, shape in zip(arrays, [*self.shapes, *((n,) for n in self.units[1:])], strict=False):
-            if not (
-                array.shape == shape
-                and array.dtype == dtype
-                and array.base is base
-                and array.flags.c_contiguous
-                and _address(array) == at
-            ):
+        for array in arrays:
+            if not (array.dtype == dtype and array.base is base and array.flags.c_contiguous and _address(array) == at):
                 return self.flat(W, b, np.result_type(*arrays, np.float32))
             at += array.nbytes
         offset = start - _address(base)

@@ -21,8 +21,8 @@ _TRIAL_SECONDS = 0.005
 _RUN_SECONDS = 0.1
 
 _lock = threading.Lock()
-_controller: ThreadpoolController | None = None
-_limiter = None
+_blas_libraries: list | None = None
+_blas_found: list[tuple] = []  # (library, threads) as the first of the calls that work now found them
 _n_working = 0
 _forked = False
 
@@ -49,13 +49,10 @@ def working() -> Iterator[None]:
     The BLAS limit belongs to the process, so calls that overlap share one hold: the last to end restores what the
     first one found.
     """
-    global _controller, _limiter, _n_working
+    global _n_working
     with _lock:
         if _n_working == 0:
-            if _controller is None:
-                # A new controller looks through all loaded libraries (1 ms); a kept one limits in 11 us.
-                _controller = ThreadpoolController()
-            _limiter = _controller.limit(limits=1, user_api="blas")
+            _hold_blas()
         _n_working += 1
     try:
         yield
@@ -63,9 +60,38 @@ def working() -> Iterator[None]:
         with _lock:
             # A fork in between has forgotten this call.
             _n_working = max(0, _n_working - 1)
-            if _n_working == 0 and _limiter is not None:
-                _limiter.restore_original_limits()
-                _limiter = None
+            if _n_working == 0:
+                _release_blas()
+
+
+def _hold_blas() -> None:
+    global _blas_libraries
+    if _blas_libraries is None:
+        # A look through all loaded libraries takes 1 ms, so it is taken once; scipy's BLAS is loaded by now.
+        _blas_libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    _blas_found.extend((library, library.num_threads) for library in _blas_libraries)
+    for library in _blas_libraries:
+        _set_threads(library, 1)
+
+
+def _release_blas() -> None:
+    for library, n_threads in _blas_found:
+        _set_threads(library, n_threads)
+    _blas_found.clear()
+
+
+def _set_threads(library, n_threads: int) -> None:
+    """Set a BLAS's threads from whichever Python thread.
+
+    threadpoolctl >= 3.8 lets only the first thread that sets them set them again, silently. But a fit in a worker
+    thread must hold BLAS too, and the last of several fits to end need not be the first that began.
+    """
+    clear_controlling_thread = getattr(library, "clear_controlling_thread", None)
+    if clear_controlling_thread:
+        clear_controlling_thread(force=True)
+    library.set_num_threads(n_threads)
+    if clear_controlling_thread:
+        clear_controlling_thread(force=True)
 
 
 def fair_share(limit: int) -> int:
@@ -110,11 +136,9 @@ class Pace:
 
 def _forget() -> None:
     """In a forked child: the threads that held the limit or the lock, and OpenMP's, do not exist there."""
-    global _forked, _limiter, _lock, _n_working
+    global _forked, _lock, _n_working
     _lock = threading.Lock()
-    if _limiter is not None:
-        _limiter.restore_original_limits()
-    _limiter = None
+    _release_blas()
     _n_working = 0
     _forked = True
 

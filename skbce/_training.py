@@ -202,14 +202,13 @@ class StochasticTraining:
             n_threads, seconds = self._pace.choose()
             start, started = at, time.perf_counter()
             # Ctrl-C is seen between two of these calls.
-            at, cost, rows, steps = doors.run_steps(
+            at, cost_sum, rows, steps = doors.run_steps(
                 self.layout.network, rule, optimizer.n_steps, self.theta, moment1, moment2,
                 sample.table, sample.Y, sample.weight, sample.order, at, sample.n_rows, self.batch_size,
-                seconds, work.block_rows, work.blocks, work.gradients, work.partials, n_threads,
+                seconds, cost_sum, work.block_rows, work.blocks, work.gradients, work.partials, n_threads,
             )  # fmt: skip
             self._pace.record(n_threads, at - start, time.perf_counter() - started)
             optimizer.n_steps += steps
-            cost_sum += cost
             rows_counted += rows
         return cost_sum / rows_counted if rows_counted else 0.0
 

@@ -111,7 +111,13 @@ def bce_cost(Y: ArrayLike, logits: ArrayLike, sample_weight: ArrayLike | None = 
     Y = _targets(Y, Z)
     weight = _weight(sample_weight, Z)
     total = len(Z) if weight is None else weight.sum(dtype=np.float64)
-    return float(doors.output_loss(Z, Y, weight, np.empty_like(Z)) / total)
+    losses = np.empty_like(Z)
+    cost = doors.output_loss(Z, Y, weight, losses) / total
+    if np.isinf(cost):
+        # The sum of losses overflows, their mean need not.
+        share = 1 / total if weight is None else weight[:, np.newaxis].astype(np.float64) / total
+        cost = (losses.astype(np.float64) * share).sum()
+    return float(cost)
 
 
 def backward(
@@ -256,11 +262,18 @@ def _activation_number(activation: str) -> int:
 
 def _common_dtype(*arrays: ArrayLike) -> np.dtype:
     """float32 where every array is, else float64."""
-    return np.dtype(np.float32 if all(np.asarray(array).dtype == np.float32 for array in arrays) else np.float64)
+    is_float32 = all(getattr(array, "dtype", None) == np.float32 for array in arrays)
+    return np.dtype(np.float32 if is_float32 else np.float64)
 
 
 def _array(name: str, array: ArrayLike, dtype, ndim: int | None = None, shape: tuple | None = None) -> Array:
     """A C-contiguous array of dtype, not empty and finite, of this many dimensions, or this shape (None: any)."""
+    try:
+        array = np.asarray(array)
+    except ValueError as error:
+        raise ValueError(f"{name} is not an array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must hold real numbers, got the dtype {array.dtype}.")
     array = np.ascontiguousarray(array, dtype)
     ndim = ndim if shape is None else len(shape)
     if ndim is not None and array.ndim != ndim:
@@ -276,7 +289,7 @@ def _array(name: str, array: ArrayLike, dtype, ndim: int | None = None, shape: t
 
 def _columns(name: str, array: ArrayLike, dtype) -> Array:
     """As `_array`, with (m,) taken as (m, 1)."""
-    array = np.asarray(array)
+    array = _array(name, array, dtype)
     return _array(name, array.reshape(-1, 1) if array.ndim == 1 else array, dtype, ndim=2)
 
 

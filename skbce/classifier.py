@@ -1,6 +1,8 @@
 """BCEMLPClassifier: the one place that knows scikit-learn. It validates once, encodes labels, publishes attributes."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from numbers import Integral, Real
 
@@ -281,7 +283,8 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         -------
         self : BCEMLPClassifier
         """
-        return self._fit(X, y, sample_weight, continues=self.warm_start and self.__sklearn_is_fitted__())
+        with self._unchanged_without_a_model():
+            return self._fit(X, y, sample_weight, continues=self.warm_start and self.__sklearn_is_fitted__())
 
     @available_if(_has_stochastic_solver)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -301,14 +304,9 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         """
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        first = not self.__sklearn_is_fitted__()
-        try:
+        with self._unchanged_without_a_model():
             _check_partial_fit_first_call(self, classes)
-            return self._fit(X, y, sample_weight, continues=not first, incremental=True)
-        except BaseException:
-            if first and not self.__sklearn_is_fitted__():
-                vars(self).pop("classes_", None)
-            raise
+            return self._fit(X, y, sample_weight, continues=self.__sklearn_is_fitted__(), incremental=True)
 
     def decision_function(self, X):
         """Logits: log(p / (1 - p)) of the second class, or of each output.
@@ -413,6 +411,21 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
                 layout.flat(self.coefs_, self.intercepts_, self.coefs_[0].dtype)
             )
 
+    @contextmanager
+    def _unchanged_without_a_model(self) -> Iterator[None]:
+        """Put back what validation sets on the way, should fit fail before it has a new model."""
+        names = ("n_features_in_", "feature_names_in_", "classes_")
+        known = {name: vars(self)[name] for name in names if name in vars(self)}
+        coefs = vars(self).get("coefs_")
+        try:
+            yield
+        except BaseException:
+            if vars(self).get("coefs_") is coefs:
+                for name in names:
+                    vars(self).pop(name, None)
+                vars(self).update(known)
+            raise
+
     def _fit(self, X, y, sample_weight, continues: bool, incremental: bool = False):
         X, y, sample_weight = self._validated(X, y, sample_weight, reset=not continues)
         Y, labels = self._encoded(y, continues, incremental)
@@ -425,7 +438,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             theta = layout.initial(random_state, X.dtype)
         if sample_weight is not None:
             sample_weight = sample_weight.astype(theta.dtype, copy=False)
-        sample = Sample(_table(X), Y, sample_weight)
+        sample = Sample(_table(X, theta.dtype), Y, sample_weight)
         history = self._history(continues)
         with working():
             if self.solver == "lbfgs":
@@ -466,7 +479,9 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(f"y as an indicator matrix must hold 0 and 1, got {np.unique(y)}.")
             if continues and (not self._multilabel or Y.shape[1] != self.n_outputs_):
                 raise ValueError(f"y has {Y.shape[1]} columns; the network was trained with {self.n_outputs_}.")
-            classes = np.arange(Y.shape[1]) if known is None else known
+            classes = np.arange(Y.shape[1])
+            if known is not None and not np.array_equal(known, classes):
+                raise ValueError(f"classes must be the numbers of y's {Y.shape[1]} columns, got {known}.")
             return Y, {"classes_": classes, "_multilabel": True, "_sparse_targets": is_sparse}
         found = unique_labels(y) if kind in ("binary", "multiclass") else None
         if known is not None and found is not None:
@@ -644,7 +659,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         theta = layout.shared(self.coefs_, self.intercepts_)
         Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
         with working():
-            fill_logits(layout, theta, _table(X), None, Z, thread_limit(self.n_threads))
+            fill_logits(layout, theta, _table(X, theta.dtype), None, Z, thread_limit(self.n_threads))
         return Z
 
     def _cost_problem(self, X, y, sample_weight, dtype=None) -> tuple[CostFunction, Layout, np.ndarray]:
@@ -659,7 +674,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation)
             theta = layout.initial(check_random_state(self.random_state), dtype or X.dtype)
         weight = None if sample_weight is None else sample_weight.astype(theta.dtype, copy=False)
-        sample = Sample(_table(X), Y, weight)
+        sample = Sample(_table(X, theta.dtype), Y, weight)
         cost = CostFunction(layout, sample, self.alpha, theta.dtype, thread_limit(self.n_threads))
         return cost, layout, theta
 
@@ -682,10 +697,24 @@ class _Accuracy:
         return float(np.average(right, weights=self._weight))
 
 
-def _table(X) -> doors.Table:
-    """X for the kernels: CSR, or an array whose elements lie at whole steps."""
+def _table(X, dtype) -> doors.Table:
+    """X for kernels that compute in dtype: CSR, or an array whose elements lie at whole steps.
+
+    Raises
+    ------
+    ValueError
+        For numbers beyond dtype, and for indices of a sparse X that point outside of it.
+    """
     if sp.issparse(X):
-        X = X.tocsr()
+        # A new matrix on the same arrays: the check below may cut them to length.
+        X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
         X.check_format(full_check=True)  # indices outside X would be read outside W
-        return doors.Table(X)
-    return doors.Table(np.require(X, requirements="A"))
+        X = X.tocsr()
+        values = X.data
+    else:
+        X = values = np.require(X, requirements="A")
+    if dtype == np.float32 and values.dtype == np.float64 and values.size:
+        limit = np.finfo(np.float32).max
+        if values.max() > limit or values.min() < -limit:
+            raise ValueError("X contains numbers too large for float32, the precision of the model.")
+    return doors.Table(X)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skbce._parameters import Layout
+from skbce._parameters import Layout, Workspace
 from skbce._training import CostFunction, Sample
 from skbce.kernels import doors
 from tests import numpy_twin as twin
@@ -91,7 +91,7 @@ def assert_close(units, actual, expected):
 
 
 def kernels_cost_and_gradient(p, units, f, alpha):
-    return CostFunction(Layout(units, f), Sample(doors.Table(p.X), p.Y, p.weight), alpha, np.float64)(p.theta)
+    return CostFunction(Layout(units, f), Sample(doors.Table(p.X), p.Y, p.weight), alpha, np.float64, 1)(p.theta)
 
 
 @pytest.mark.parametrize(("units", "f"), NETWORKS)
@@ -124,13 +124,13 @@ def kernels_steps(p, units, f, batch_size, epochs, **changes):
     rule = {"solver": 0, "learning_rate": 0.05, "alpha": 0.3, "momentum": 0.0, "nesterov": False}
     rule |= {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8} | changes
     layout, theta = Layout(units, f), p.theta.copy()
-    moments, gradient = [np.zeros_like(theta) for _ in range(2)], np.empty_like(theta)
-    workspace, n_steps = layout.workspace(batch_size, float), 0
+    moments, n_steps = [np.zeros_like(theta) for _ in range(2)], 0
+    work = Workspace(layout, batch_size, theta.dtype, 1)
     for _ in range(epochs):
         n_steps += doors.run_steps(
             layout.network, rule, n_steps, theta, *moments, doors.Table(p.X), p.Y, p.weight, None,
-            0, len(p.X), batch_size, batch_size, workspace, gradient,
-        )[2]  # fmt: skip
+            0, len(p.X), batch_size, 60.0, 0.0, work.block_rows, work.blocks, work.gradients, work.partials, 1,
+        )[3]  # fmt: skip
     assert n_steps == epochs * -(-len(p.X) // batch_size)
     return theta
 

@@ -139,7 +139,7 @@ def test_gradient_is_the_complex_step_of_the_twins_cost(sparse, weighted, n_outp
     weight = weight if weighted else None
     theta = twin.flat(W, b)
     table = doors.Table(sp.csr_matrix(X) if sparse else X)
-    _, gradient = CostFunction(Layout(units, activation), Sample(table, Y, weight), 0.1, np.float64)(theta)
+    _, gradient = CostFunction(Layout(units, activation), Sample(table, Y, weight), 0.1, np.float64, 1)(theta)
     steps = theta + 1e-40j * np.eye(len(theta))  # a step's square is nothing beside 1, so that no digit is lost
     derivatives = np.array([twin.cost_at(at, units, activation, X, Y, weight, 0.1).imag / 1e-40 for at in steps])
     # Both are right to sums of 15 terms of 1e-16.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from skbce._parameters import ACTIVATIONS, Layout, aligned_zeros
+from skbce._parameters import ACTIVATIONS, Layout, aligned_zeros, block_rows
 from skbce.kernels import doors
 from tests import numpy_twin as twin
 
@@ -85,18 +85,48 @@ def guarded(size, dtype, value=np.nan):
     return around[16 : 16 + size], lambda: (around[:16] == 123).all() and (around[16 + size :] == 123).all()
 
 
-def cost_and_gradient(units, f, theta, X, Y, weight=None, alpha=0.0, block_rows=None):
+class Memory:
+    """A Workspace full of NaN, watched at its ends, whose blocks may be smaller than a shard."""
+
+    def __init__(self, layout, rows, dtype, block_rows=None, n_threads=1):
+        n_shards = layout.network.shards(rows)
+        self.n_threads = n_threads
+        self.block_rows = block_rows or -(-rows // n_shards)
+        self._kept = []
+        self.blocks = self._rows(n_threads, layout.network.workspace_size(self.block_rows), dtype)
+        self.gradients = self._rows(n_shards, layout.n_parameters, dtype)
+        self.partials = self._rows(1, layout.network.partials_size(), np.float64)[0]
+
+    def _rows(self, n_rows, size, dtype):
+        array, kept = guarded(n_rows * size, dtype)
+        self._kept.append(kept)
+        return array.reshape(n_rows, size)
+
+    def arguments(self):
+        return self.block_rows, self.blocks, self.gradients, self.partials, self.n_threads
+
+    def kept(self):
+        return all(kept() for kept in self._kept)
+
+
+def cost_and_gradient(units, f, theta, X, Y, weight=None, alpha=0.0, block_rows=None, n_threads=1):
     """The door, with memory full of NaN at the start and watched at its ends."""
     layout = Layout(units, f)
-    block_rows = block_rows or len(Y)
-    workspace, workspace_kept = guarded(layout.network.workspace_size(block_rows), theta.dtype)
+    memory = Memory(layout, len(Y), theta.dtype, block_rows, n_threads)
     gradient, gradient_kept = guarded(layout.n_parameters, theta.dtype)
     cost = doors.cost_and_gradient(
-        layout.network, alpha, theta, gradient, doors.Table(X), Y, weight, block_rows, workspace
+        layout.network, alpha, theta, gradient, doors.Table(X), Y, weight, *memory.arguments()
     )
-    assert workspace_kept()
+    assert memory.kept()
     assert gradient_kept()
     return cost, gradient
+
+
+def logits(layout, theta, table, ids, block_rows, Z, n_threads=1):
+    """The door, likewise."""
+    memory = Memory(layout, 1, theta.dtype, block_rows, n_threads)
+    doors.logits(layout.network, theta, table, ids, block_rows, memory.blocks, Z, n_threads)
+    assert memory.kept()
 
 
 def assert_vectors_close(units, actual, expected, ulps):
@@ -208,12 +238,12 @@ def test_read_only_arguments_are_taken():
     ids = read_only(np.arange(6)[::-1])
     layout = Layout(units, "relu")
     Z = np.empty((6, 1))
-    doors.logits(layout.network, theta, doors.Table(X), ids, 6, layout.workspace(6, float), Z)
+    logits(layout, theta, doors.Table(X), ids, 6, Z)
     rule = RULES["adam"]
     theta = theta.copy()
     doors.run_steps(
         layout.network, rule, 0, theta, np.zeros_like(theta), np.zeros_like(theta), doors.Table(X), Y, weight, ids,
-        0, 6, 3, 3, layout.workspace(3, float), np.empty_like(theta),
+        0, 6, 3, 10.0, 0.0, *Memory(layout, 3, float).arguments(),
     )  # fmt: skip
     assert np.isfinite(theta).all()
 
@@ -229,11 +259,9 @@ def test_logits_are_the_twins_for_any_table_order_and_block(order, kind, dtype):
     expected = twin.forward(X if ids is None else X[ids], *twin.unflat(theta, units), "tanh")[0][-1]
     layout, table = Layout(units, "tanh"), doors.Table(TABLES[kind](X))
     for block_rows in (1, 4, len(expected), 64):
-        workspace, workspace_kept = guarded(layout.network.workspace_size(block_rows), dtype)
         flat_Z, Z_kept = guarded(expected.size, dtype)
         Z = flat_Z.reshape(expected.shape)
-        doors.logits(layout.network, theta, table, ids, block_rows, workspace, Z)
-        assert workspace_kept()
+        logits(layout, theta, table, ids, block_rows, Z)
         assert Z_kept()
         # Three layers of sums of up to 6 products.
         assert np.abs(Z - expected).max() <= 16 * np.finfo(dtype).eps * np.abs(expected).max()
@@ -272,20 +300,19 @@ class Training:
         self.moments_twin = [moment.astype(float) for moment in moments]
         self.t = self.t_twin = t
 
-    def run(self, table, Y, weight, ids, start, stop, batch_size, block_rows):
-        """The door: cost x rows summed, rows, steps."""
-        workspace, workspace_kept = guarded(self.layout.network.workspace_size(block_rows), self.theta.dtype)
-        gradient, gradient_kept = guarded(self.theta.size, self.theta.dtype)
-        result = doors.run_steps(
+    def run(self, table, Y, weight, ids, start, stop, batch_size, block_rows, n_threads=1):
+        """The door, to the end: cost x rows summed, rows, steps."""
+        memory = Memory(self.layout, batch_size, self.theta.dtype, block_rows, n_threads)
+        at, *result = doors.run_steps(
             self.layout.network, self.rule, self.t, self.theta, *(*self.moments, None)[:2],
-            doors.Table(table), Y, weight, ids, start, stop, batch_size, block_rows, workspace, gradient,
+            doors.Table(table), Y, weight, ids, start, stop, batch_size, 60.0, 0.0, *memory.arguments(),
         )  # fmt: skip
         self.t += result[2]
-        assert workspace_kept()
-        assert gradient_kept()
+        assert at == stop
+        assert memory.kept()
         assert self.theta_kept()
         assert all(kept() for kept in self.moments_kept)
-        return result
+        return tuple(result)
 
     def run_twin(self, X, Y, weight, ids, start, stop, batch_size):
         """The same from the equations."""
@@ -460,10 +487,30 @@ def test_probability_of_a_nan_logit_is_nan(dtype):
     assert np.isnan(both).all()
 
 
-def test_table_knows_its_shape_and_dtype():
-    for X in (np.zeros((3, 2), np.float32), sp.csr_matrix((3, 2), dtype=np.float32)):
-        table = doors.Table(X)
-        assert (table.shape, table.dtype) == ((3, 2), "float32")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", TABLES)
+def test_table_of_the_other_precision_is_converted_row_by_row(kind, dtype):
+    X, Y, weight, theta = problem((6, 5, 1), 13, np.float32)
+    theta, weight = theta.astype(dtype), weight.astype(dtype)
+    other = X.astype(np.float64 if dtype == np.float32 else np.float32)
+    table = TABLES[kind](other)
+    cost, gradient = cost_and_gradient((6, 5, 1), "tanh", theta, table, Y, weight)
+    expected = cost_and_gradient((6, 5, 1), "tanh", theta, table.astype(dtype), Y, weight)
+    # The same numbers; SciPy's conversion adds duplicates up and sorts, so that sums of 6 terms round otherwise.
+    eps = float(np.finfo(np.float32).eps) if kind.startswith("CSR with") else 0.0
+    assert cost == pytest.approx(expected[0], rel=4 * eps, abs=0)
+    np.testing.assert_allclose(gradient, expected[1], rtol=0, atol=4 * eps)
+
+
+def test_run_ends_after_the_step_that_passes_its_time():
+    layout = Layout((4, 3, 1), "relu")
+    X, Y, _, theta = problem((4, 3, 1), 40, np.float64)
+    memory = Memory(layout, 8, np.float64)
+    at, _, rows, steps = doors.run_steps(
+        layout.network, RULES["adam"], 0, theta, np.zeros_like(theta), np.zeros_like(theta), doors.Table(X), Y, None,
+        None, 0, 40, 8, -1.0, 0.0, *memory.arguments(),
+    )  # fmt: skip
+    assert (at, rows, steps) == (8, 8, 1)
 
 
 def test_table_outlives_the_array_that_it_was_made_of():
@@ -472,7 +519,7 @@ def test_table_outlives_the_array_that_it_was_made_of():
     for make in (np.array, lambda X: csr(X, index_dtype=np.int64)):
         table = doors.Table(make(X))
         noise = [np.full(X.shape, np.nan) for _ in range(50)]  # would take the array's place if it were free
-        doors.logits(layout.network, theta, table, None, 12, layout.workspace(12, float), Z)
+        logits(layout, theta, table, None, 12, Z)
         expected = twin.forward(X, *twin.unflat(theta, (4, 3, 1)), "relu")[0][-1]
         np.testing.assert_allclose(Z, expected, rtol=0, atol=1e-14)  # sums of 4 and of 3 products of size 1
         del noise
@@ -600,9 +647,9 @@ def test_parameters_of_wrong_shapes_raise_an_error_that_names_them(name, edit, v
 @pytest.mark.parametrize("units", [(3, 1), (100, 256, 256, 1), (5000, 3000, 1)])
 @pytest.mark.parametrize("rows", [1, 7, 200, 99_999])
 def test_block_rows_cut_the_rows_into_few_equal_blocks_that_keep_to_a_size(units, rows):
-    block_rows = Layout(units, "relu").block_rows(rows)
-    n_blocks = -(-rows // block_rows)
-    assert 1 <= block_rows <= rows
-    assert block_rows * sum(units) <= 2**19 + sum(units)  # 2 MB in float32, or one row
-    assert n_blocks * block_rows - rows < n_blocks  # no block is much smaller than the others
+    size = block_rows(rows, Layout(units, "relu"), 2**19)
+    n_blocks = -(-rows // size)
+    assert 1 <= size <= rows
+    assert size * sum(units) <= 2**19 + sum(units)  # or one row
+    assert n_blocks * size - rows < n_blocks  # no block is much smaller than the others
     assert n_blocks == 1 or (n_blocks - 1) * 2**19 < rows * sum(units)  # nor could there be fewer

@@ -218,10 +218,10 @@ def test_model_and_losses_do_not_depend_on_how_time_cuts_an_epoch_into_calls(sol
     problem = problem.rows(np.tile(np.arange(len(problem.X)), 5))
     params = {"early_stopping": early_stopping, "batch_size": min(3, problem.params["batch_size"])}
     models = []
-    # A call that lasts too long for its time runs one batch the next time; one that is quick, eight times as many.
-    for call_seconds in (0, np.inf):
+    # A call whose time is over from the start takes one step.
+    for call_seconds in (-1.0, 60.0):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("skbce._training._CALL_SECONDS", call_seconds)
+            patch.setattr("skbce._threads._RUN_SECONDS", call_seconds)
             models.append(problem.fit(**params))
     assert_same_bits(*models)
     # Stopping hangs on them: rounding by the clock would make it a matter of chance.
@@ -235,7 +235,9 @@ def test_model_does_not_depend_on_how_rows_are_cut_into_blocks(solver, data):
     problem = data.draw(problems(solver))
     expected = problem.fit()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skbce._parameters._BLOCK_ELEMENTS", data.draw(st.integers(1, 200)))
+        elements = data.draw(st.integers(1, 200))
+        patch.setattr("skbce._parameters._BLOCK_ELEMENTS", elements)
+        patch.setattr("skbce._prediction._BLOCK_ELEMENTS", elements)
         clf = problem.fit()
         assert_same_model(clf, expected)
         logits = clf.decision_function(problem.X)

@@ -4,9 +4,7 @@ import importlib
 import importlib.util
 import os
 
-_NOT_COMPILED = (
-    "skbce's kernels are not compiled for this Python. In the source folder: python -m pip install -e ."
-)
+_NOT_COMPILED = "skbce's kernels are not compiled for this Python. In the source folder: python -m pip install -e ."
 
 
 def _runnable() -> list[str]:

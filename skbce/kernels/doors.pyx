@@ -116,13 +116,14 @@ def thread_limit():
 def run_steps(
     Network network, UpdateRule rule, int64_t t, floating[::1] theta, floating[::1] moment1, floating[::1] moment2,
     Table X, const uint8_t[:, ::1] Y, const floating[::1] weight, const int64_t[::1] row_ids,
-    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t batch_size, double seconds,
+    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t batch_size, double seconds, double cost_sum,
     Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials, int n_threads,
 ):
     """Train on rows start .. stop of the order, a step a batch; theta and the moments change in place.
 
     Returns (where it ended, sum over batches of cost x rows, rows counted, steps taken). It ends before stop when
-    so many seconds are over. A batch whose weights are all zero says nothing of the model: it is passed over.
+    so many seconds are over; `cost_sum` is that sum so far, so that it rounds alike however an epoch is cut into runs.
+    A batch whose weights are all zero says nothing of the model: it is passed over.
     """
     cdef SampleView sample = sample_view(X, Y, row_ids)
     cdef Run run
@@ -138,7 +139,7 @@ def run_steps(
     run.t = t
     run.start, run.stop, run.batch_size = start, stop, batch_size
     run.deadline = seconds_now() + seconds
-    run.cost_sum = 0
+    run.cost_sum = cost_sum
     run.rows_counted = run.n_steps = 0
     n_threads = min(n_threads, blocks.shape[0], shard_count(run.net, batch_size))
     with nogil:

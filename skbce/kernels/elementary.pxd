@@ -6,7 +6,7 @@ float64; constants that depend on it stand in `if floating is float`, which the 
 """
 
 from cython cimport floating
-from libc.math cimport fabs, fabsf
+from libc.math cimport copysign, copysignf, fabs, fabsf
 from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from *:
@@ -30,6 +30,14 @@ cdef inline floating absolute(floating x) noexcept nogil:
         return fabsf(x)
     else:
         return fabs(x)
+
+
+cdef inline floating with_sign(floating magnitude, floating sign) noexcept nogil:
+    """|magnitude| with the sign of `sign`, zeros' too"""
+    if floating is float:
+        return copysignf(magnitude, sign)
+    else:
+        return copysign(magnitude, sign)
 
 
 cdef inline floating clamped_exponent(floating x) noexcept nogil:
@@ -170,10 +178,9 @@ cdef inline floating sigmoid(floating z) noexcept nogil:
 
 
 cdef inline floating tanh_(floating z) noexcept nogil:
-    """tanh(z) = -t / (2 + t), t = exp(-2 |z|) - 1, with the sign of z"""
+    """tanh(z) = |t| / (2 + t), t = exp(-2 |z|) - 1, with the sign of z"""
     cdef floating t = expm1_not_positive(-2 * absolute(z))
-    cdef floating magnitude = -t / (2 + t)
-    return -magnitude if z < 0 else magnitude
+    return with_sign(absolute(t) / (2 + t), z)
 
 
 cdef inline floating log1p_exp_minus(floating magnitude) noexcept nogil:
