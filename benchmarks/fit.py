@@ -23,7 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_info, threadpool_limits
 
-import skbce
+import skbce.kernels
 from skbce import BCEMLPClassifier
 
 
@@ -66,6 +66,7 @@ class Problem:
     network: Network
     X: np.ndarray
     y: np.ndarray
+    threads: int
 
 
 class Peer(Protocol):
@@ -86,9 +87,14 @@ class ScikitLearn:
     def __init__(self, problem: Problem):
         self.problem = problem
 
+    def parameters(self) -> dict:
+        """Beyond what both have."""
+        return {}
+
     def run(self, n_epochs: int) -> float:
         network = self.problem.network
         model = self.estimator(
+            **self.parameters(),
             hidden_layer_sizes=network.units[1:-1],
             batch_size=network.batch,
             max_iter=n_epochs,
@@ -108,6 +114,9 @@ class ScikitLearn:
 class Skbce(ScikitLearn):
     name = "skbce"
     estimator = BCEMLPClassifier
+
+    def parameters(self) -> dict:
+        return {"n_threads": self.problem.threads}
 
 
 # The others are compared with the last.
@@ -131,7 +140,7 @@ class Measurement:
         return f"{significant(self.median)} ({significant(lower)} to {significant(upper)})"
 
 
-def make_problem(network: Network, dtype: str) -> Problem:
+def make_problem(network: Network, dtype: str, threads: int) -> Problem:
     """Normal features, and labels drawn with the probabilities of a random network of one tanh layer."""
     rng = np.random.default_rng(0)
     n_features = network.units[0]
@@ -139,7 +148,7 @@ def make_problem(network: Network, dtype: str) -> Problem:
     hidden = np.tanh(X @ rng.standard_normal((n_features, 16)) / np.sqrt(n_features))
     logits = 2.0 * hidden @ rng.standard_normal(16)
     y = rng.random(len(X)) < 1 / (1 + np.exp(-logits))
-    return Problem(network, X.astype(dtype), y.astype(np.int64))
+    return Problem(network, X.astype(dtype), y.astype(np.int64), threads)
 
 
 def measure(problem: Problem, n_rounds: int) -> list[Measurement]:
@@ -204,7 +213,7 @@ def machine(threads: int, n_rounds: int) -> str:
     return "\n".join(
         [
             f"- CPU: {cpu_model()}, {joblib.cpu_count()} cores; {platform.system()}",
-            f"- BLAS threads: {in_force} for scikit-learn ({threads} asked for), 1 for skbce, itself on one thread",
+            f"- Threads: scikit-learn's BLAS {in_force}, skbce at most {threads} ({skbce.kernels.LEVEL})",
             f"- BLAS: {', '.join(sorted(blas)) or 'unknown'}",
             f"- {', '.join(f'{name} {version}' for name, version in versions.items())}",
             f"- relu, Adam; medians of {n_rounds} rounds, in brackets the quartiles",
@@ -229,7 +238,9 @@ def arguments(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dtype", nargs="+", choices=dtypes, default=["float32"], help="default: float32")
     parser.add_argument("--network", nargs="+", choices=names, default=names, metavar="UNITS", help=", ".join(names))
     parser.add_argument("--rounds", type=positive, default=9, help="rounds of each (default: 9)")
-    parser.add_argument("--threads", type=positive, default=1, help="scikit-learn's BLAS threads (default: 1)")
+    parser.add_argument(
+        "--threads", type=positive, default=1, help="of scikit-learn's BLAS, and most of skbce (default: 1)"
+    )
     parser.add_argument("--save", type=Path, metavar="PATH", help="write PATH.md, and all rounds to PATH.csv")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work in 3 rounds: to see that it runs")
     return parser.parse_args(args)
@@ -274,7 +285,7 @@ def main(args: Sequence[str] | None = None) -> int:
         put(f"{machine(options.threads, n_rounds)}\n\n{header()}")
         for dtype in options.dtype:
             for network in networks:
-                measurements = measure(make_problem(network, dtype), n_rounds)
+                measurements = measure(make_problem(network, dtype, options.threads), n_rounds)
                 results.append((network, dtype, measurements))
                 put(table_row(network, dtype, measurements))
     if options.save:

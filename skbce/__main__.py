@@ -1,14 +1,11 @@
 """`python -m skbce`: cross-validation, a loss curve, a gradient check and scikit-learn beside it, on a real table."""
 
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy
-import sklearn
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import cross_validate
@@ -17,17 +14,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 
-import skbce
 from skbce import BCEMLPClassifier, check_gradients
+from skbce._config import config
 
 # Enough epochs for every fit here to converge: scikit-learn's default of 200 is not.
 _PARAMETERS = {"max_iter": 1000, "random_state": 0}
 
 _N_FOLDS = 5
 _SCORES = {"ROC AUC": "roc_auc", "log loss, nats a row": "neg_log_loss", "accuracy": "accuracy"}
-
-# The kernels run on one thread, and hold BLAS to one.
-_N_THREADS = 1
 
 # 8 costs for each of some 3000 parameters: a few rows keep that to a second.
 _N_CHECKED_ROWS = 60
@@ -61,14 +55,10 @@ def main() -> int:
 
 def versions() -> str:
     """One line: what runs here, on how many threads."""
-    found = {
-        "skbce": skbce.__version__,
-        "scikit-learn": sklearn.__version__,
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "Python": platform.python_version(),
-    }
-    return ", ".join(f"{name} {version}" for name, version in found.items()) + f"; skbce on {_N_THREADS} thread"
+    found = config()
+    names = ("skbce", "scikit-learn", "numpy", "scipy", "Python")
+    threads, level = found["threads"], found["instruction set"]
+    return ", ".join(f"{name} {found[name]}" for name in names) + f"; skbce on {threads} threads, {level}"
 
 
 def print_cross_validation(model: BCEMLPClassifier, X: np.ndarray, y: np.ndarray) -> None:
@@ -111,7 +101,7 @@ def print_comparison(seconds: Mapping[str, float], fitted: Mapping, X: np.ndarra
     print(f"  {'epochs':<24}{ours.n_iter_:>16}{theirs.n_iter_:>16}")
     print(f"  {'final loss':<24}{ours.loss_:>16.12f}{theirs.loss_:>16.12f}")
     print(f"  {f'seconds, median of {_N_ROUNDS}':<24}{seconds['skbce']:>16.4f}{seconds['scikit-learn']:>16.4f}")
-    print(f"  {'threads':<24}{_N_THREADS:>16}{max(pools, default='unknown'):>16}")
+    print(f"  {'threads, at most':<24}{config()['threads']:>16}{max(pools, default='unknown'):>16}")
     print(f"  loss curves agree to    {agreeing_digits(ours.loss_curve_, theirs.loss_curve_)} digits")
     print(f"  predictions identical   {'yes' if identical else 'no'}")
     print(f"  scikit-learn took       {seconds['scikit-learn'] / seconds['skbce']:.1f} times as long")

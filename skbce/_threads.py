@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import joblib
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from skbce.kernels import doors
 
-# Every so many seconds, for so many seconds, training tries whether another number of threads is faster:
-# other processes come and go, and two threads that wait for each other are slow where one must wait for a core.
+# Training begins on one thread, and tries all of them after so many seconds: on a busy machine a few steps of threads
+# that wait for each other, and one of them for a core, can take 20 ms, and many a fit is over in 50. From then on it
+# tries the other number every so many seconds, for so many seconds: other processes come and go.
+_FIRST_TRIAL_AFTER = 0.05
 _TRIAL_EVERY = 1.0
 _TRIAL_SECONDS = 0.005
 _RUN_SECONDS = 0.1
@@ -111,22 +114,20 @@ class Pace:
     def __init__(self, limit: int):
         self._limit = limit
         self._seconds_per_row: dict[int, float] = {}
-        self._next_trial = 0.0
+        self._next_trial = time.perf_counter() + _FIRST_TRIAL_AFTER
 
     def choose(self) -> tuple[int, float]:
         """The number of threads for the next run, and its length in seconds."""
         most = fair_share(self._limit)
         if most == 1:
             return 1, _RUN_SECONDS
-        measured = self._seconds_per_row
-        for n in (most, 1):
-            if n not in measured:
-                return n, _TRIAL_SECONDS
-        best, other = (most, 1) if measured[most] <= measured[1] else (1, most)
-        if time.perf_counter() > self._next_trial:
-            self._next_trial = time.perf_counter() + _TRIAL_EVERY
-            return other, _TRIAL_SECONDS
-        return best, _RUN_SECONDS
+        pace = self._seconds_per_row
+        best, other = (most, 1) if pace.get(most, np.inf) < pace.get(1, np.inf) else (1, most)
+        now = time.perf_counter()
+        if now < self._next_trial:
+            return best, min(_RUN_SECONDS, self._next_trial - now)
+        self._next_trial = now + _TRIAL_EVERY
+        return other, _TRIAL_SECONDS
 
     def record(self, n_threads: int, rows: int, seconds: float) -> None:
         """Book a run; the latest counts half."""

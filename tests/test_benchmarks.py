@@ -83,7 +83,7 @@ def test_losses_agree(table, dtype, tolerance):
 
 
 def test_machine_threads_and_versions_are_named(quick):
-    for label in ("CPU: ", "cores", "BLAS threads: ", "BLAS: ", f"skbce {skbce.__version__}", "scikit-learn "):
+    for label in ("CPU: ", "cores", "Threads: ", "BLAS: ", f"skbce {skbce.__version__}", "scikit-learn "):
         assert label in quick.stdout.partition("|")[0]
 
 

@@ -292,7 +292,7 @@ def test_documents_are_classified_from_their_sparse_word_counts():
     documents = ["good film", "a good day", "bad film", "bad weather", "very good", "very bad"] * 5
     y = ["good" in document for document in documents]
     model = make_pipeline(TfidfVectorizer(), classifier(max_iter=300)).fit(documents, y)
-    np.testing.assert_array_equal(model.predict(["good weather", "a bad day"]), [True, False])
+    np.testing.assert_array_equal(model.predict(["so good", "so bad"]), [True, False])
 
 
 def test_metadata_routing_takes_weights_through_pipeline_and_grid_search():
@@ -313,9 +313,9 @@ def test_metadata_routing_takes_weights_through_pipeline_and_grid_search():
 
 def test_metadata_routing_without_a_request_says_so():
     X, y = small()
-    scaler = StandardScaler().set_fit_request(sample_weight=True)
     weight = np.random.default_rng(1).uniform(0, 3, len(y))
     with sklearn.config_context(enable_metadata_routing=True):
+        scaler = StandardScaler().set_fit_request(sample_weight=True)
         with pytest.raises(ValueError, match=r"sample_weight.* are passed but are not explicitly set as requested"):
             make_pipeline(scaler, classifier()).fit(X, y, sample_weight=weight)
         ignoring = make_pipeline(scaler, classifier().set_fit_request(sample_weight=False))

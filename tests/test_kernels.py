@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from skbce._parameters import ACTIVATIONS, Layout, aligned_zeros, block_rows
+from skbce import _parameters
+from skbce._parameters import ACTIVATIONS, Layout, aligned_zeros
 from skbce.kernels import doors
 from tests import numpy_twin as twin
 
@@ -647,7 +648,7 @@ def test_parameters_of_wrong_shapes_raise_an_error_that_names_them(name, edit, v
 @pytest.mark.parametrize("units", [(3, 1), (100, 256, 256, 1), (5000, 3000, 1)])
 @pytest.mark.parametrize("rows", [1, 7, 200, 99_999])
 def test_block_rows_cut_the_rows_into_few_equal_blocks_that_keep_to_a_size(units, rows):
-    size = block_rows(rows, Layout(units, "relu"), 2**19)
+    size = _parameters.block_rows(rows, Layout(units, "relu"), 2**19)
     n_blocks = -(-rows // size)
     assert 1 <= size <= rows
     assert size * sum(units) <= 2**19 + sum(units)  # or one row

@@ -398,15 +398,18 @@ def test_blas_has_one_thread_until_the_last_of_two_overlapping_fits_ends(monkeyp
     monkeypatch.setattr(doors, "run_steps", waits)
     models = {name: classifier(tol=1.0, n_iter_no_change=1) for name in "ab"}
     threads = {name: threading.Thread(target=models[name].fit, args=(X, y), name=name) for name in "ab"}
-    for name in "ab":
-        threads[name].start()
-        assert inside[name].wait(60)
-    assert set(blas_threads()) == {1}
     first, last = "ab" if order == "first in, first out" else "ba"
-    may_go[first].set()
-    threads[first].join(60)
-    assert set(blas_threads()) == {1}
-    may_go[last].set()
+    try:
+        for name in "ab":
+            threads[name].start()
+            assert inside[name].wait(60)
+        assert set(blas_threads()) == {1}
+        may_go[first].set()
+        threads[first].join(60)
+        assert set(blas_threads()) == {1}
+    finally:
+        may_go[first].set()
+        may_go[last].set()
     threads[last].join(60)
     assert blas_threads() == two_blas_threads
     assert_same_parameters(models["a"], models["b"])
