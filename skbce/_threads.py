@@ -16,11 +16,11 @@ from threadpoolctl import ThreadpoolController
 from skbce.kernels import doors
 
 # Training begins on one thread, and tries all of them after so many seconds: on a busy machine a few steps of threads
-# that wait for each other, and one of them for a core, can take 20 ms, and many a fit is over in 50. From then on it
+# that wait for each other, and one of them for a core, can take 20 ms, and many a fit is over by then. From then on it
 # tries the other number every so many seconds, for so many seconds: other processes come and go.
-_FIRST_TRIAL_AFTER = 0.05
+_FIRST_TRIAL_AFTER = 0.02
 _TRIAL_EVERY = 1.0
-_TRIAL_SECONDS = 0.005
+_TRIAL_SECONDS = 0.003
 _RUN_SECONDS = 0.1
 
 _lock = threading.Lock()

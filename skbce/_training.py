@@ -215,23 +215,23 @@ class StochasticTraining:
     def _record(self, cost: float) -> None:
         """Book the epoch: curves, best values, the count of epochs without improvement, the next learning rate."""
         history, settings = self.history, self.settings
+        score = self.validation_score(self.theta) if self.validation_score else None
         history.n_epochs += 1
         history.n_samples_seen += self.sample.n_rows
         history.loss_curve.append(cost)
-        if settings.verbose:
-            print(f"Iteration {history.n_epochs}, loss = {cost:.8f}")
-        if self.validation_score is None:
+        if score is None:
             improved = cost <= history.best_loss - settings.tol
             history.best_loss = min(cost, history.best_loss)
         else:
-            score = self.validation_score(self.theta)
             history.validation_scores.append(score)
-            if settings.verbose:
-                print(f"Validation score: {score:f}")
             improved = score >= history.best_validation_score + settings.tol
             if score > history.best_validation_score:
-                history.best_validation_score = score
                 self._best_theta[...] = self.theta
+                history.best_validation_score = score
+        if settings.verbose:
+            print(f"Iteration {history.n_epochs}, loss = {cost:.8f}")
+            if score is not None:
+                print(f"Validation score: {score:f}")
         history.no_improvement_count = 0 if improved else history.no_improvement_count + 1
         if settings.solver == "sgd" and settings.learning_rate == "invscaling":
             scale = (history.n_samples_seen + 1) ** settings.power_t

@@ -460,6 +460,8 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=_DTYPES, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y.toarray() if sp.issparse(y) else y, warn=True)
+        if y.dtype == object and y.ndim == 1 and len({type(label) for label in y}) == 1:
+            y = np.array(y.tolist())  # labels of one type, in an array that says so
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
             if not sample_weight.any():
@@ -583,6 +585,8 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         )
         self._publish(layout, theta, labels, history)
         self._keep_optimizer(None)
+        for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
+            vars(self).pop(name, None)  # of a stochastic solver before
         self.loss_ = cost
         if outcome is Outcome.MAX_ITER:
             warnings.warn(

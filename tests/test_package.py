@@ -1,0 +1,74 @@
+"""What is installed: public names, instruction sets, and words for what is missing."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skbce
+import skbce.kernels
+
+
+def run(code, folder=None, **environment):
+    environment = {**os.environ, **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("name", skbce.__all__)
+def test_public_names_are_there_and_documented(name):
+    assert hasattr(skbce, name)
+    assert name == "__version__" or getattr(skbce, name).__doc__
+
+
+def test_kernels_that_are_not_compiled_are_named_with_the_command(tmp_path):
+    source = Path(skbce.__file__).parent
+    shutil.copytree(source, tmp_path / "skbce", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"))
+    result = run("import skbce", tmp_path)
+    assert "ImportError: skbce's kernels are not compiled" in result.stderr
+    assert "python -m pip install -e ." in result.stderr
+
+
+@pytest.mark.parametrize("level", skbce.kernels.LEVELS)
+def test_environment_forces_an_instruction_set(level):
+    assert run("import skbce.kernels; print(skbce.kernels.LEVEL)", SKBCE_SIMD=level).stdout.strip() == level
+
+
+def test_unknown_instruction_set_is_an_error_that_names_the_known():
+    stderr = run("import skbce", SKBCE_SIMD="x86_64_v9").stderr
+    assert "SKBCE_SIMD=x86_64_v9" in stderr
+    assert skbce.kernels.LEVELS[0] in stderr
+
+
+@pytest.mark.skipif(len(skbce.kernels.LEVELS) == 1, reason="there is one instruction set here")
+def test_instruction_sets_differ_by_rounding_alone():
+    code = """
+import numpy as np, warnings
+from skbce import BCEMLPClassifier
+warnings.simplefilter("ignore")
+X = np.random.default_rng(0).standard_normal((500, 10)); y = (X[:, 0] > X[:, 1]).astype(int)
+for activation in ("identity", "logistic", "tanh", "relu"):
+    print(*BCEMLPClassifier((20, 7), activation, max_iter=10, random_state=0).fit(X, y).loss_curve_)
+"""
+    losses = [[float(loss) for loss in run(code, SKBCE_SIMD=level).stdout.split()] for level in skbce.kernels.LEVELS]
+    assert len(losses[0]) == 40
+    for other in losses[1:]:
+        # 30 steps in float64: fused multiply-adds round once where others round twice.
+        assert other == pytest.approx(losses[0], rel=1e-10)
+
+
+def test_importing_leaves_subnormal_numbers_alone():
+    assert run("import numpy as np, skbce; print(np.float64(5e-324) * 1 > 0, np.float32(1e-45) * 1 > 0)").stdout == (
+        "True True\n"
+    )
+
+
+def test_show_config_names_versions_threads_and_instruction_set(capsys):
+    skbce.show_config()
+    printed = capsys.readouterr().out
+    for word in (skbce.__version__, "scikit-learn", "numpy", "threads", skbce.kernels.LEVEL, "BLAS"):
+        assert word in printed
