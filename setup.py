@@ -69,6 +69,7 @@ class BuildKernels(build_ext):
     def finalize_options(self):
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
+        self.force = True  # else a change of the switches above would not be seen
 
     def build_extensions(self):
         try:
