@@ -1,13 +1,15 @@
 """BCEMLPClassifier: the one place that knows scikit-learn. It validates once, encodes labels, publishes attributes."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -40,6 +42,8 @@ from skbce._version import __version__
 from skbce.kernels import doors
 
 _DTYPES = (np.float64, np.float32)
+
+Table = ArrayLike | sp.spmatrix | sp.sparray
 
 
 def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
@@ -213,31 +217,31 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        hidden_layer_sizes: Sequence[int] | int = (100,),
+        activation: str = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_threads=None,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        n_threads: int | None = None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -265,7 +269,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Table, y: Table, sample_weight: ArrayLike | None = None) -> Self:
         """Train on X and y, from new parameters, or with `warm_start` from those of the last call.
 
         Parameters
@@ -288,7 +292,9 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
 
     @available_if(_has_stochastic_solver)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    def partial_fit(
+        self, X: Table, y: Table, sample_weight: ArrayLike | None = None, classes: ArrayLike | None = None
+    ) -> Self:
         """Train for one epoch on X and y, going on from the last call, moments included.
 
         Parameters
@@ -308,7 +314,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             _check_partial_fit_first_call(self, classes)
             return self._fit(X, y, sample_weight, continues=self.__sklearn_is_fitted__(), incremental=True)
 
-    def decision_function(self, X):
+    def decision_function(self, X: Table) -> NDArray[np.floating]:
         """Logits: log(p / (1 - p)) of the second class, or of each output.
 
         Parameters
@@ -323,7 +329,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         Z = self._logits(X)
         return Z.ravel() if self.n_outputs_ == 1 else Z
 
-    def predict(self, X):
+    def predict(self, X: Table) -> NDArray[Any] | sp.csr_matrix:
         """Labels.
 
         Parameters
@@ -341,7 +347,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         indicator = positive.astype(np.int64)
         return sp.csr_matrix(indicator) if self._sparse_targets else indicator
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Table) -> NDArray[np.floating]:
         """Probabilities.
 
         Parameters
@@ -362,7 +368,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         doors.probabilities(Z)
         return Z
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Table) -> NDArray[np.floating]:
         """Logarithms of the probabilities, from the logits: finite where the probability rounds to 0.
 
         Parameters

@@ -2,11 +2,16 @@
 
 import copy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skbce._threads import working
 from skbce._training import CostFunction
+
+if TYPE_CHECKING:
+    from skbce.classifier import BCEMLPClassifier, Table
 
 # Steps tried in turn. With 1e-3 the truncation (h^4) and the rounding (1e-16 / h) of a smooth cost both lie near 1e-12;
 # where relu's kink falls within a step, a shorter one avoids it, at the price of more rounding.
@@ -54,7 +59,9 @@ class GradientCheck:
         return "\n".join(rows)
 
 
-def check_gradients(estimator, X, y, sample_weight=None) -> GradientCheck:
+def check_gradients(
+    estimator: "BCEMLPClassifier", X: "Table", y: "Table", sample_weight: ArrayLike | None = None
+) -> GradientCheck:
     """Hold the kernels' gradient of an estimator's cost against 4-point central differences.
 
     (f(x - 2h) - 8 f(x - h) + 8 f(x + h) - f(x + 2h)) / 12h, in float64, for every parameter by itself: 8 costs

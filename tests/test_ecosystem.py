@@ -71,13 +71,6 @@ def assert_same_parameters(clf, expected):
         np.testing.assert_array_equal(array, reference)
 
 
-def test_constructor_has_mlp_classifiers_parameters_in_their_order_with_their_defaults():
-    theirs = list(inspect.signature(MLPClassifier).parameters.values())
-    ours = list(inspect.signature(BCEMLPClassifier).parameters.values())
-    assert ours[: len(theirs)] == theirs
-    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in ours[len(theirs) :])
-
-
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "predict", "predict_proba", "predict_log_proba", "score"])
 def test_method_takes_mlp_classifiers_arguments(method):
     ours, theirs = (inspect.signature(getattr(cls(), method)).parameters for cls in (BCEMLPClassifier, MLPClassifier))
