@@ -466,7 +466,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=_DTYPES, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y.toarray() if sp.issparse(y) else y, warn=True)
-        if y.dtype == object and y.ndim == 1 and len({type(label) for label in y}) == 1:
+        if y.dtype == object and y.ndim == 1 and len({type(label) for label in y}) == 1 and not isinstance(y[0], str):
             y = np.array(y.tolist())  # labels of one type, in an array that says so
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)

@@ -976,3 +976,11 @@ def test_one_sparse_table_may_be_predicted_by_many_threads_at_once():
     with ThreadPoolExecutor(8) as pool:
         for result in pool.map(lambda _: clf.predict_proba(sparse), range(40)):
             np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("labels", [[True, False], [3, -1]], ids=["bools", "ints"])
+def test_labels_of_one_type_in_an_object_array_keep_their_type(labels):
+    y = np.array(labels * 45, object)
+    clf = classifier().fit(X_GOOD, y)
+    assert clf.classes_.tolist() == sorted(labels)
+    assert type(clf.predict(X_GOOD).tolist()[0]) is type(labels[0])
