@@ -18,8 +18,7 @@ MINIMUM_CYTHON = (3, 1)
 KERNELS = Path("skbce", "kernels")
 
 # One source, compiled once for each instruction set; kernels/__init__.py picks one at import. Elsewhere than on
-# x86-64 there is only the compiler's default.
-BASELINE = "x86_64_v2" if platform.machine().lower() in ("x86_64", "amd64") else "baseline"
+# x86-64, and where the compiler knows none of these, there is only the compiler's default.
 LEVEL_FLAGS = {
     "x86_64_v2": ["-march=x86-64-v2"],
     "x86_64_v3": ["-march=x86-64-v3"],
@@ -87,6 +86,11 @@ class BuildKernels(build_ext):
             extension.extra_compile_args = [*self.flags(), *LEVEL_FLAGS.get(level, []), *openmp_compile]
             extension.extra_link_args = openmp_link
         self.extensions = [extension for extension in self.extensions if self.is_possible(extension)]
+        if not any(".doors_" in extension.name for extension in self.extensions):
+            fallback = doors("baseline")
+            fallback.extra_compile_args = [*self.flags(), *openmp_compile]
+            fallback.extra_link_args = openmp_link
+            self.extensions.append(fallback)
         for extension in self.extensions:
             extension.sources = cythonized(extension)
         super().build_extensions()
@@ -133,7 +137,7 @@ class BuildKernels(build_ext):
 
 def level_names() -> list[str]:
     if platform.machine().lower() not in ("x86_64", "amd64") or sys.platform == "win32":
-        return [BASELINE]
+        return ["baseline"]
     wanted = os.environ.get("SKBCE_LEVELS", "x86_64_v2,x86_64_v3,x86_64_v4").split(",")
     return [level for level in LEVEL_FLAGS if level in wanted]
 

@@ -14,6 +14,9 @@ from skbce.kernels import doors
 # The order of kernels/activations.pxd.
 ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 
+# Fewer rows would make products of matrices that are all edge, and read W and write dW anew for each few rows.
+_MIN_BLOCK_ROWS = 64
+
 # A block of rows goes through all layers before the next: its activations should stay in a core's share of
 # the caches (2 MB in float32), and memory should not grow with the batch or the data.
 _BLOCK_ELEMENTS = 2**19
@@ -45,9 +48,11 @@ class Layout:
         n_0 .. n_L: features, hidden units, outputs.
     activation : str
         Of the hidden layers, one of `ACTIVATIONS`.
+    sparse : bool
+        Whether X comes as CSR, so that blocks hold no A[0].
     """
 
-    def __init__(self, units: Sequence[int], activation: str):
+    def __init__(self, units: Sequence[int], activation: str, sparse: bool = False):
         self.units = tuple(int(n) for n in units)
         self.activation = activation
         self.shapes = list(pairwise(self.units))
@@ -57,7 +62,8 @@ class Layout:
         rows[0, :-1] = self.units
         rows[1, 1:-1] = np.cumsum(sizes)
         rows[2, :-1] = sum(sizes) + np.cumsum((0, *self.units[1:]))
-        rows[3, 1:] = np.cumsum(self.units)
+        rows[3, 1:] = np.cumsum((0 if sparse else self.units[0], *self.units[1:]))
+        self.row_elements = int(rows[3, -1])
         self._W_start, self._b_start = rows[1].tolist(), rows[2].tolist()
         self.n_parameters = self._b_start[n_layers]
         self.network = doors.Network(rows, ACTIVATIONS.index(activation))
@@ -148,9 +154,9 @@ class Workspace:
 
 
 def block_rows(rows: int, layout: Layout, elements: int) -> int:
-    """Rows of a block: `rows` cut into equal blocks whose activations keep to so many elements."""
-    n_blocks = -(-rows * sum(layout.units) // elements)
-    return -(-rows // max(1, min(n_blocks, rows)))
+    """Rows of a block: `rows` cut into equal blocks whose activations keep to so many elements, if that is 64 rows."""
+    n_blocks = -(-rows * layout.row_elements // elements)
+    return max(-(-rows // max(1, min(n_blocks, rows))), min(rows, _MIN_BLOCK_ROWS))
 
 
 def _address(array: np.ndarray) -> int:

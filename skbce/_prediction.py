@@ -3,7 +3,7 @@
 import numpy as np
 
 from skbce._parameters import Layout, aligned_rows, block_rows
-from skbce._threads import fair_share
+from skbce._threads import fair_share, thread_limit
 from skbce.kernels import doors
 
 # Activations of a block stay in a core's second-level cache (256 kB in float32).
@@ -11,7 +11,12 @@ _BLOCK_ELEMENTS = 2**16
 
 
 def fill_logits(
-    layout: Layout, theta: np.ndarray, table: doors.Table, rows: np.ndarray | None, Z: np.ndarray, n_threads: int
+    layout: Layout,
+    theta: np.ndarray,
+    table: doors.Table,
+    rows: np.ndarray | None,
+    Z: np.ndarray,
+    n_threads: int | None,
 ) -> None:
     """Z_L of the table's rows, or of those named by number.
 
@@ -23,10 +28,11 @@ def fill_logits(
     rows : ndarray of int64, or None
     Z : ndarray of shape (n_rows, n_L)
         Takes the logits.
-    n_threads : int
-        Most threads to use; they take blocks, so the result does not depend on them.
+    n_threads : int or None
+        As the estimator's; threads take blocks, so the result does not depend on them.
     """
     size = block_rows(len(Z), layout, _BLOCK_ELEMENTS)
-    n_threads = max(1, min(fair_share(n_threads), len(Z) // size))
+    # One block needs no thread limit, which is a fifth of the time of predicting a row.
+    n_threads = 1 if len(Z) < 2 * size else min(fair_share(thread_limit(n_threads)), len(Z) // size)
     blocks = aligned_rows(n_threads, layout.network.workspace_size(size), theta.dtype)
     doors.logits(layout.network, theta, table, rows, size, blocks, Z, n_threads)

@@ -27,6 +27,7 @@ _lock = threading.Lock()
 _blas_libraries: list | None = None
 _blas_found: list[tuple] = []  # (library, threads) as the first of the calls that work now found them
 _n_working = 0
+_openmp_used = False
 _forked = False
 
 
@@ -53,16 +54,18 @@ def working() -> Iterator[None]:
     first one found.
     """
     global _n_working
-    with _lock:
-        if _n_working == 0:
-            _hold_blas()
-        _n_working += 1
+    counted = False
     try:
+        with _lock:
+            if _n_working == 0:
+                _hold_blas()
+            _n_working += 1
+            counted = True
         yield
     finally:
         with _lock:
             # A fork in between has forgotten this call.
-            _n_working = max(0, _n_working - 1)
+            _n_working = max(0, _n_working - counted)
             if _n_working == 0:
                 _release_blas()
 
@@ -72,7 +75,7 @@ def _hold_blas() -> None:
     if _blas_libraries is None:
         # A look through all loaded libraries takes 1 ms, so it is taken once; scipy's BLAS is loaded by now.
         _blas_libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-    _blas_found.extend((library, library.num_threads) for library in _blas_libraries)
+    _blas_found[:] = [(library, library.num_threads) for library in _blas_libraries]
     for library in _blas_libraries:
         _set_threads(library, 1)
 
@@ -99,7 +102,10 @@ def _set_threads(library, n_threads: int) -> None:
 
 def fair_share(limit: int) -> int:
     """Threads for one of the calls that work now: the limit, divided among them."""
-    return max(1, limit // max(1, _n_working))
+    global _openmp_used
+    share = max(1, limit // max(1, _n_working))
+    _openmp_used = _openmp_used or share > 1
+    return share
 
 
 class Pace:
@@ -141,7 +147,7 @@ def _forget() -> None:
     _lock = threading.Lock()
     _release_blas()
     _n_working = 0
-    _forked = True
+    _forked = _forked or _openmp_used
 
 
 if hasattr(os, "register_at_fork"):

@@ -435,15 +435,14 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     def _fit(self, X, y, sample_weight, continues: bool, incremental: bool = False):
         X, y, sample_weight = self._validated(X, y, sample_weight, reset=not continues)
         Y, labels = self._encoded(y, continues, incremental)
-        layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation)
+        layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation, sp.issparse(X))
         random_state = check_random_state(self.random_state)
         if continues:
             self._check_same_layers(layout)
             theta = layout.flat(self.coefs_, self.intercepts_, self.coefs_[0].dtype)
         else:
             theta = layout.initial(random_state, X.dtype)
-        if sample_weight is not None:
-            sample_weight = sample_weight.astype(theta.dtype, copy=False)
+        sample_weight = _converted_weight(sample_weight, theta.dtype)
         sample = Sample(_table(X, theta.dtype), Y, sample_weight)
         history = self._history(continues)
         with working():
@@ -529,9 +528,11 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
                 f"to go on with has {units}. Set them back, or fit with warm_start=False."
             )
 
-    def _layout(self) -> Layout:
+    def _layout(self, sparse: bool = False) -> Layout:
         """The layout of the fitted network."""
-        return Layout([self.n_features_in_, *(len(W) for W in self.coefs_[1:]), self.n_outputs_], self.activation)
+        return Layout(
+            [self.n_features_in_, *(len(W) for W in self.coefs_[1:]), self.n_outputs_], self.activation, sparse
+        )
 
     def _settings(self) -> Settings:
         return Settings(**{entry.name: getattr(self, entry.name) for entry in fields(Settings)})
@@ -575,7 +576,9 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         self.validation_scores_ = history.validation_scores if self.early_stopping else None
         self.best_validation_score_ = history.best_validation_score if self.early_stopping else None
         self._no_improvement_count = history.no_improvement_count
-        self._keep_optimizer(None if outcome is Outcome.DIVERGED else training.optimizer)
+        # Ctrl-C leaves the steps of its run uncounted, and Adam's moments mean nothing without their count.
+        stopped_within = outcome in (Outcome.DIVERGED, Outcome.INTERRUPTED)
+        self._keep_optimizer(None if stopped_within else training.optimizer)
         if outcome is Outcome.MAX_ITER:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
@@ -604,13 +607,18 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         return outcome
 
     def _publish(self, layout: Layout, theta: np.ndarray, labels: dict, history: History) -> None:
-        vars(self).update(labels)
-        self.coefs_, self.intercepts_ = layout.views(theta)
-        self.n_layers_ = len(layout.units)
-        self.n_outputs_ = layout.units[-1]
-        self.out_activation_ = "logistic"
-        self.n_iter_ = history.n_epochs
-        self.t_ = history.n_samples_seen
+        W, b = layout.views(theta)
+        # All at once: another thread may be predicting.
+        vars(self).update(
+            labels,
+            coefs_=W,
+            intercepts_=b,
+            n_layers_=len(layout.units),
+            n_outputs_=layout.units[-1],
+            out_activation_="logistic",
+            n_iter_=history.n_epochs,
+            t_=history.n_samples_seen,
+        )
 
     def _optimizer(self, settings: Settings, theta: np.ndarray, incremental: bool) -> Optimizer:
         """partial_fit goes on with the moments it finds, where they are this solver's; fit starts new ones."""
@@ -665,11 +673,11 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         """Z_L of shape (n_samples, n_outputs), in the model's precision."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=_DTYPES, reset=False)
-        layout = self._layout()
+        layout = self._layout(sp.issparse(X))
         theta = layout.shared(self.coefs_, self.intercepts_)
         Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
         with working():
-            fill_logits(layout, theta, _table(X, theta.dtype), None, Z, thread_limit(self.n_threads))
+            fill_logits(layout, theta, _table(X, theta.dtype), None, Z, self.n_threads)
         return Z
 
     def _cost_problem(self, X, y, sample_weight, dtype=None) -> tuple[CostFunction, Layout, np.ndarray]:
@@ -678,12 +686,12 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         X, y, sample_weight = self._validated(X, y, sample_weight, reset=not fitted)
         Y, _ = self._encoded(y, continues=fitted, incremental=fitted)
         if fitted:
-            layout = self._layout()
+            layout = self._layout(sp.issparse(X))
             theta = layout.flat(self.coefs_, self.intercepts_, dtype or self.coefs_[0].dtype)
         else:
-            layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation)
+            layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation, sp.issparse(X))
             theta = layout.initial(check_random_state(self.random_state), dtype or X.dtype)
-        weight = None if sample_weight is None else sample_weight.astype(theta.dtype, copy=False)
+        weight = _converted_weight(sample_weight, theta.dtype)
         sample = Sample(_table(X, theta.dtype), Y, weight)
         cost = CostFunction(layout, sample, self.alpha, theta.dtype, thread_limit(self.n_threads))
         return cost, layout, theta
@@ -707,6 +715,18 @@ class _Accuracy:
         return float(np.average(right, weights=self._weight))
 
 
+def _converted_weight(sample_weight: np.ndarray | None, dtype) -> np.ndarray | None:
+    """sample_weight in the precision of the model, which must hold it."""
+    if sample_weight is None:
+        return None
+    with np.errstate(over="ignore"):
+        weight = sample_weight.astype(dtype, copy=False)
+    # In float32, 1 / total must be a number too.
+    if not (np.isfinite(weight).all() and weight.sum(dtype=np.float64) > np.finfo(dtype).tiny):
+        raise ValueError(f"sample_weight is too large or too small for {np.dtype(dtype)}, the precision of the model.")
+    return weight
+
+
 def _table(X, dtype) -> doors.Table:
     """X for kernels that compute in dtype: CSR, or an array whose elements lie at whole steps.
 
@@ -715,6 +735,8 @@ def _table(X, dtype) -> doors.Table:
     ValueError
         For numbers beyond dtype, and for indices of a sparse X that point outside of it.
     """
+    if X.shape[1] > np.iinfo(np.int32).max:
+        raise ValueError(f"X has {X.shape[1]} columns; {np.iinfo(np.int32).max} are the most.")
     if sp.issparse(X):
         # A new matrix on the same arrays: the check below may cut them to length.
         X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)

@@ -650,7 +650,12 @@ def test_parameters_of_wrong_shapes_raise_an_error_that_names_them(name, edit, v
 def test_block_rows_cut_the_rows_into_few_equal_blocks_that_keep_to_a_size(units, rows):
     size = _parameters.block_rows(rows, Layout(units, "relu"), 2**19)
     n_blocks = -(-rows // size)
-    assert 1 <= size <= rows
-    assert size * sum(units) <= 2**19 + sum(units)  # or one row
-    assert n_blocks * size - rows < n_blocks  # no block is much smaller than the others
-    assert n_blocks == 1 or (n_blocks - 1) * 2**19 < rows * sum(units)  # nor could there be fewer
+    assert min(rows, 64) <= size <= rows
+    assert size == min(rows, 64) or size * sum(units) <= 2**19 + sum(units)
+    assert n_blocks == 1 or (n_blocks - 1) * 2**19 < rows * sum(units)  # there could not be fewer
+    assert size == 64 or n_blocks * size - rows < n_blocks  # no block is much smaller than the others
+
+
+def test_blocks_of_a_sparse_table_hold_no_copy_of_it():
+    dense, sparse = (Layout((5000, 8, 1), "relu", is_sparse).network.workspace_size(10) for is_sparse in (False, True))
+    assert dense - sparse == 10 * 5000

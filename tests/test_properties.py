@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 
@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 # The same examples in every run, and no limit to their time: a busy machine changes nothing.
-search = settings(derandomize=True, deadline=None, max_examples=40)
+search = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
 
 SOLVERS = ("adam", "sgd", "lbfgs")
 STOCHASTIC = ("adam", "sgd")
@@ -62,7 +62,8 @@ def problems(draw, solver, dtypes=(np.float64,), max_outputs=3):
         "alpha": draw(st.sampled_from([0.0, 1e-4, 2.0])),
         "batch_size": draw(st.integers(1, n_rows)),
         "shuffle": draw(st.booleans()),
-        "learning_rate_init": 0.02,
+        # Four times this makes sgd diverge now and then: single rows through deep networks.
+        "learning_rate_init": 0.005,
         "max_iter": 3,
         "random_state": draw(st.integers(0, 99)),
     }
@@ -237,6 +238,7 @@ def test_model_does_not_depend_on_how_rows_are_cut_into_blocks(solver, data):
     with pytest.MonkeyPatch.context() as patch:
         elements = data.draw(st.integers(1, 200))
         patch.setattr("skbce._parameters._BLOCK_ELEMENTS", elements)
+        patch.setattr("skbce._parameters._MIN_BLOCK_ROWS", 1)
         patch.setattr("skbce._prediction._BLOCK_ELEMENTS", elements)
         clf = problem.fit()
         assert_same_model(clf, expected)

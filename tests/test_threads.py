@@ -142,7 +142,7 @@ import os, warnings
 import numpy as np
 from skbce import BCEMLPClassifier, _threads
 warnings.simplefilter("ignore")
-_threads.Pace.choose = lambda self: (self._limit, 60.0)
+_threads.Pace.choose = lambda self: (_threads.fair_share(self._limit), 60.0)
 X = np.random.default_rng(0).standard_normal((800, 60)); y = (X[:, 0] > 0).astype(int)
 clf = BCEMLPClassifier((64, 32), batch_size=800, max_iter=2, n_threads=2, random_state=0)
 expected = clf.fit(X, y).coefs_[0].sum()
