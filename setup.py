@@ -86,11 +86,8 @@ class BuildKernels(build_ext):
             extension.extra_compile_args = [*self.flags(), *LEVEL_FLAGS.get(level, []), *openmp_compile]
             extension.extra_link_args = openmp_link
         self.extensions = [extension for extension in self.extensions if self.is_possible(extension)]
-        if not any(".doors_" in extension.name for extension in self.extensions):
-            fallback = doors("baseline")
-            fallback.extra_compile_args = [*self.flags(), *openmp_compile]
-            fallback.extra_link_args = openmp_link
-            self.extensions.append(fallback)
+        if any(".doors_x86" in extension.name for extension in self.extensions):
+            self.extensions = [extension for extension in self.extensions if "baseline" not in extension.name]
         for extension in self.extensions:
             extension.sources = cythonized(extension)
         super().build_extensions()
@@ -139,7 +136,8 @@ def level_names() -> list[str]:
     if platform.machine().lower() not in ("x86_64", "amd64") or sys.platform == "win32":
         return ["baseline"]
     wanted = os.environ.get("SKBCE_LEVELS", "x86_64_v2,x86_64_v3,x86_64_v4").split(",")
-    return [level for level in LEVEL_FLAGS if level in wanted]
+    # The baseline is for a compiler that knows none of them.
+    return [level for level in LEVEL_FLAGS if level in wanted or level == "baseline"]
 
 
 def doors(level: str) -> Extension:
