@@ -14,7 +14,7 @@ from skbce.kernels.elementary cimport (
 )
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.network cimport fill_logits, workspace_size
-from skbce.kernels.parallel cimport MAX_SHARDS, max_threads, seconds_now, shard_count
+from skbce.kernels.parallel cimport MAX_SHARDS, has_openmp, max_threads, seconds_now, shard_count
 from skbce.kernels.products cimport add_product, product_backward, weights_gradient
 from skbce.kernels.steps cimport (
     Run, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
@@ -23,15 +23,16 @@ from skbce.kernels.updates cimport UpdateRule, sum_of_squares, update
 from skbce.kernels.views cimport NetworkView, SampleView, TableView, WorkspaceView
 
 
+HAS_OPENMP = bool(has_openmp)
+
+
 cdef class Table:
     """X as the kernels read it: a 2-D NumPy array of any strides, or a CSR matrix; float32 or float64."""
 
     cdef TableView view
     cdef tuple _owners
-    cdef readonly tuple shape
 
     def __init__(self, X):
-        self.shape = X.shape
         self.view.n_rows, self.view.n_columns = X.shape
         self.view.sparse = not hasattr(X, "strides")
         self.view.is_double = X.dtype == "float64"

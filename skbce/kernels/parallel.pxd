@@ -10,6 +10,7 @@ cdef extern from *:
     """
     #ifdef _OPENMP
     #include <omp.h>
+    #define SKBCE_HAS_OPENMP 1
     #ifdef _MSC_VER
     #define SKBCE_BARRIER __pragma(omp barrier)
     #else
@@ -19,6 +20,7 @@ cdef extern from *:
     static inline int skbce_thread_count(void) { return omp_get_num_threads(); }
     static inline int skbce_max_threads(void) { return omp_get_max_threads(); }
     #else
+    #define SKBCE_HAS_OPENMP 0
     #define SKBCE_BARRIER
     static inline int skbce_thread_number(void) { return 0; }
     static inline int skbce_thread_count(void) { return 1; }
@@ -46,6 +48,7 @@ cdef extern from *:
     }
     #endif
     """
+    bint has_openmp "SKBCE_HAS_OPENMP"
     int thread_number "skbce_thread_number" () noexcept nogil
     int thread_count "skbce_thread_count" () noexcept nogil
     int max_threads "skbce_max_threads" () noexcept nogil
