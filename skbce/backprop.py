@@ -186,13 +186,13 @@ def backward(
     dZ = [np.empty_like(a) for a in A[1:]]
     dW = [np.empty_like(w) for w in W]
     db = [np.zeros(w.shape[1], dtype) for w in W]
-    doors.output_backward(logits, _targets(Y, logits), weight, dZ[-1])
+    doors.output_backward(logits, _targets(Y, logits), weight, dZ[-1], db[-1])
     for l in reversed(range(n_layers)):
-        doors.layer_gradient(A[l], dZ[l], dW[l], db[l])
+        doors.layer_gradient(A[l], dZ[l], dW[l])
         dW[l] /= total
         db[l] /= total
         if l > 0:
-            doors.layer_backward(f, dZ[l], W[l], A[l], dZ[l - 1])
+            doors.layer_backward(f, dZ[l], W[l], A[l], dZ[l - 1], db[l - 1])
     return dZ, dW, db
 
 

@@ -8,7 +8,7 @@ from cython.parallel cimport parallel
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from skbce.kernels cimport steps
-from skbce.kernels.activations cimport Activation, activate, add_rows, fill_rows, multiply_derivative
+from skbce.kernels.activations cimport Activation, activate, activate_backward, add_rows, fill_rows
 from skbce.kernels.elementary cimport (
     exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
@@ -285,33 +285,34 @@ def output_loss(
 
 
 def output_backward(
-    const floating[:, ::1] Z, const floating[:, ::1] Y, const floating[::1] weight, floating[:, ::1] dZ
+    const floating[:, ::1] Z, const floating[:, ::1] Y, const floating[::1] weight, floating[:, ::1] dZ,
+    floating[::1] db,
 ):
-    """dZ[L] = weight (sigmoid(Z[L]) - Y)"""
+    """dZ[L] = weight (sigmoid(Z[L]) - Y); db[L] += sum of its rows"""
     cdef const floating* weight_at = NULL
     if weight is not None:
         weight_at = &weight[0]
     with nogil:
         loss_backward(Z.shape[0], Z.shape[1], &Z[0, 0], &Y[0, 0], weight_at, &dZ[0, 0])
+        add_rows(Z.shape[0], Z.shape[1], &dZ[0, 0], &db[0])
 
 
 def layer_backward(
     int activation, const floating[:, ::1] dZ, const floating[:, ::1] W, const floating[:, ::1] A,
-    floating[:, ::1] dZ_before,
+    floating[:, ::1] dZ_before, floating[::1] db_before,
 ):
-    """dZ_before = (dZ W^T) * f'(Z_before), f' from A = f(Z_before)"""
+    """dZ_before = (dZ W^T) * f'(Z_before), f' from A = f(Z_before); db_before += sum of its rows"""
     with nogil:
         product_backward(dZ.shape[0], W.shape[0], W.shape[1], &dZ[0, 0], &W[0, 0], &dZ_before[0, 0])
-        multiply_derivative(<Activation>activation, A.shape[0] * A.shape[1], &A[0, 0], &dZ_before[0, 0])
+        activate_backward(
+            <Activation>activation, A.shape[0], A.shape[1], &A[0, 0], &dZ_before[0, 0], &db_before[0]
+        )
 
 
-def layer_gradient(
-    const floating[:, ::1] A, const floating[:, ::1] dZ, floating[:, ::1] dW, floating[::1] db
-):
-    """dW = A^T dZ; db += sum of dZ's rows"""
+def layer_gradient(const floating[:, ::1] A, const floating[:, ::1] dZ, floating[:, ::1] dW):
+    """dW = A^T dZ"""
     with nogil:
         weights_gradient(A.shape[0], A.shape[1], dZ.shape[1], &A[0, 0], A.shape[1], &dZ[0, 0], <floating>0, &dW[0, 0])
-        add_rows(dZ.shape[0], dZ.shape[1], &dZ[0, 0], &db[0])
 
 
 def descend(UpdateRule rule, const floating[::1] gradient, floating[::1] theta, floating[::1] velocity):

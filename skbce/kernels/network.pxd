@@ -12,7 +12,7 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
-from skbce.kernels.activations cimport activate, add_rows, fill_rows, multiply_derivative
+from skbce.kernels.activations cimport activate, activate_backward, add_rows, fill_rows, unit_backward
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.parallel cimport thread_count, thread_number
 from skbce.kernels.products cimport add_product, product_backward, weights_gradient
@@ -81,35 +81,41 @@ cdef inline void backward(
     const floating* dZ_L, bint accumulate, floating* gradient,
 ) noexcept nogil:
     """sums over the block's rows of dW[l] and db[l], differentiates `forward`; added to `gradient` or written to it"""
-    cdef Py_ssize_t l = net.n_layers, n_in, n_out, lda
+    cdef Py_ssize_t l = net.n_layers, n_in, n_out
     cdef const floating* A
     cdef const floating* dZ = dZ_L
     cdef floating* spare = workspace + block_rows * net.A_start[net.n_layers + 1]
     cdef floating* dA
-    cdef floating* db
     cdef floating* dW
-    while l > 0:
+    cdef floating* db
+    if not accumulate:
+        memset(gradient + net.b_start[0], 0, (net.n_parameters - net.b_start[0]) * sizeof(floating))
+    add_rows(rows, net.units[l], dZ, gradient + net.b_start[l - 1])
+    while l > 1:
         l -= 1
         n_in = net.units[l]
         n_out = net.units[l + 1]
-        A = A_0 if l == 0 else workspace + block_rows * net.A_start[l]
-        lda = lda_0 if l == 0 else n_in
+        A = workspace + block_rows * net.A_start[l]
         dW = gradient + net.W_start[l]
-        db = gradient + net.b_start[l]
-        if not accumulate:
-            memset(db, 0, n_out * sizeof(floating))
-        add_rows(rows, n_out, dZ, db)
-        if l == 0 and X.sparse:
+        db = gradient + net.b_start[l - 1]
+        dA = spare + (l % 2) * block_rows * net.widest
+        if n_out == 1:
             if not accumulate:
-                memset(dW, 0, n_in * n_out * sizeof(floating))
-            csr_add_gradient(X, row_ids, start, rows, n_out, dZ, dW)
+                memset(dW, 0, n_in * sizeof(floating))
+            unit_backward(net.f, rows, n_in, A, dZ, theta + net.W_start[l], dW, dA, db)
         else:
-            weights_gradient(rows, n_in, n_out, A, lda, dZ, <floating>accumulate, dW)
-        if l > 0:
-            dA = spare + (l % 2) * block_rows * net.widest
+            weights_gradient(rows, n_in, n_out, A, n_in, dZ, <floating>accumulate, dW)
             product_backward(rows, n_in, n_out, dZ, theta + net.W_start[l], dA)
-            multiply_derivative(net.f, rows * n_in, A, dA)
-            dZ = dA
+            activate_backward(net.f, rows, n_in, A, dA, db)
+        dZ = dA
+    n_in = net.units[0]
+    n_out = net.units[1]
+    if X.sparse:
+        if not accumulate:
+            memset(gradient, 0, n_in * n_out * sizeof(floating))
+        csr_add_gradient(X, row_ids, start, rows, n_out, dZ, gradient)
+    else:
+        weights_gradient(rows, n_in, n_out, A_0, lda_0, dZ, <floating>accumulate, gradient)
 
 
 cdef inline void gather_targets(
