@@ -41,8 +41,6 @@ from skbce._training import (
 from skbce._version import __version__
 from skbce.kernels import doors
 
-_DTYPES = (np.float64, np.float32)
-
 Table = ArrayLike | sp.spmatrix | sp.sparray
 
 
@@ -115,6 +113,9 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         Epochs without improvement that are put up with.
     max_fun : int, default=15000
         Most evaluations of the cost by 'lbfgs'.
+    dtype : {'float32', 'float64'} or None, default=None
+        Precision to compute in, whatever that of X; None follows X at the first fit, and a model that goes on keeps its
+        own.
     n_threads : int or None, default=None
         Most threads to use, in fit and in prediction; None follows OMP_NUM_THREADS, the cores that the process may use
         and joblib's share of them. Fewer are used where a batch is too small to share, and while several fits run in
@@ -125,7 +126,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (2,) or (n_outputs,)
         The two labels, sorted; for a multilabel target the columns' numbers.
     coefs_ : list of ndarray, W_l of shape (n_units[l], n_units[l + 1])
-        In the precision of X at fit: float32 or float64.
+        float32 or float64: `dtype`, or the precision of X at fit.
     intercepts_ : list of ndarray, b_l of shape (n_units[l + 1],)
     loss_ : float
         Cost of the last epoch, nats per sample.
@@ -212,6 +213,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dtype": [StrOptions({"float32", "float64"}), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
@@ -241,6 +243,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        dtype: str | None = None,
         n_threads: int | None = None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -266,6 +269,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.dtype = dtype
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -275,8 +279,8 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            float32 and float64 are computed in their own precision, anything else in float64. CSR stays
-            sparse, CSC is turned into CSR. Never changed, nor copied as a whole.
+            Without `dtype`, float32 and float64 are computed in their own precision, anything else in float64. CSR
+            stays sparse, CSC is turned into CSR. Never changed, nor copied as a whole.
         y : array-like of shape (n_samples,) or {array, sparse matrix} of shape (n_samples, n_outputs)
             Two labels of any kind, or an indicator matrix.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -433,15 +437,16 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             raise
 
     def _fit(self, X, y, sample_weight, continues: bool, incremental: bool = False):
-        X, y, sample_weight = self._validated(X, y, sample_weight, reset=not continues)
+        dtype = self._precision(continues)
+        X, y, sample_weight = self._validated(X, y, sample_weight, dtype, reset=not continues)
         Y, labels = self._encoded(y, continues, incremental)
         layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation, sp.issparse(X))
         random_state = check_random_state(self.random_state)
         if continues:
             self._check_same_layers(layout)
-            theta = layout.flat(self.coefs_, self.intercepts_, self.coefs_[0].dtype)
+            theta = self._converted_theta(layout, dtype)
         else:
-            theta = layout.initial(random_state, X.dtype)
+            theta = layout.initial(random_state, dtype or X.dtype)
         sample_weight = _converted_weight(sample_weight, theta.dtype)
         sample = Sample(_table(X, theta.dtype), Y, sample_weight)
         history = self._history(continues)
@@ -460,15 +465,32 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             )
         return self
 
-    def _validated(self, X, y, sample_weight, reset: bool):
+    def _precision(self, continues: bool) -> np.dtype | None:
+        """What fit computes in: `dtype`, or the precision of the model to go on with; None follows X."""
+        if self.dtype is not None:
+            return np.dtype(self.dtype)
+        return self.coefs_[0].dtype if continues else None
+
+    def _converted_theta(self, layout: Layout, dtype: np.dtype) -> np.ndarray:
+        """A copy of the model's parameters, to go on with in a precision that must hold them."""
+        with np.errstate(over="ignore"):
+            theta = layout.flat(self.coefs_, self.intercepts_, dtype)
+        if dtype != self.coefs_[0].dtype and not np.isfinite(theta).all():
+            raise ValueError(f"The parameters of the model to go on with are too large for dtype={self.dtype!r}.")
+        return theta
+
+    def _validated(self, X, y, sample_weight, dtype: np.dtype | None, reset: bool):
         """X, y and sample_weight as arrays, checked for what does not depend on the labels."""
-        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=_DTYPES, reset=reset)
+        with _conversion():
+            X, y = validate_data(
+                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=_accepted_dtypes(dtype), reset=reset
+            )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y.toarray() if sp.issparse(y) else y, warn=True)
         if y.dtype == object and y.ndim == 1 and len({type(label) for label in y}) == 1 and not isinstance(y[0], str):
             y = np.array(y.tolist())  # labels of one type, in an array that says so
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
             if not sample_weight.any():
                 raise ValueError("sample_weight is zero for every row; at least one must be positive.")
         return X, y, sample_weight
@@ -672,7 +694,9 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X) -> np.ndarray:
         """Z_L of shape (n_samples, n_outputs), in the model's precision."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=_DTYPES, reset=False)
+        dtypes = _accepted_dtypes(getattr(self.coefs_[0], "dtype", None))
+        with _conversion():
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtypes, reset=False)
         layout = self._layout(sp.issparse(X))
         theta = layout.shared(self.coefs_, self.intercepts_)
         Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
@@ -683,11 +707,12 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     def _cost_problem(self, X, y, sample_weight, dtype=None) -> tuple[CostFunction, Layout, np.ndarray]:
         """Cost function, layout and theta of this network on X and y: fitted, or initialised as fit would."""
         fitted = self.__sklearn_is_fitted__()
-        X, y, sample_weight = self._validated(X, y, sample_weight, reset=not fitted)
+        dtype = dtype or (self.coefs_[0].dtype if fitted else self._precision(continues=False))
+        X, y, sample_weight = self._validated(X, y, sample_weight, dtype, reset=not fitted)
         Y, _ = self._encoded(y, continues=fitted, incremental=fitted)
         if fitted:
             layout = self._layout(sp.issparse(X))
-            theta = layout.flat(self.coefs_, self.intercepts_, dtype or self.coefs_[0].dtype)
+            theta = layout.flat(self.coefs_, self.intercepts_, dtype)
         else:
             layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation, sp.issparse(X))
             theta = layout.initial(check_random_state(self.random_state), dtype or X.dtype)
@@ -713,6 +738,16 @@ class _Accuracy:
         fill_logits(self._layout, theta, self._table, self._rows, self._Z, self._n_threads)
         right = ((self._Z > 0) == self._Y).all(axis=1)
         return float(np.average(right, weights=self._weight))
+
+
+def _accepted_dtypes(dtype) -> tuple[type, type]:
+    """Precisions that X may stay in; anything else is converted to the first, which is the one to compute in."""
+    return (np.float32, np.float64) if dtype == np.float32 else (np.float64, np.float32)
+
+
+def _conversion() -> np.errstate:
+    """No warnings about numbers too large for float32: the error that follows tells of them."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _converted_weight(sample_weight: np.ndarray | None, dtype) -> np.ndarray | None:
