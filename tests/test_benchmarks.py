@@ -1,9 +1,11 @@
-"""benchmarks/fit.py runs, and both sides do the same work. How fast they do it is not tested."""
+"""The benchmarks run, and all sides do the same work. How fast they do it is not tested."""
 
 import csv
+import importlib.util
 import math
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,8 @@ import pytest
 
 import skbce
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "fit.py"
+ROOT = Path(skbce.__file__).parents[1]
+FOLDER = Path(__file__).parents[1] / "benchmarks"
 NETWORKS = ["20-16-1", "30-100-1", "50-64-64-1", "100-256-256-256-1", "784-512-1"]
 COLUMNS = [
     *("network", "batch", "dtype", "steps", "scikit-learn, us/step", "skbce, us/step", "scikit-learn / skbce"),
@@ -20,15 +23,25 @@ COLUMNS = [
 ]
 
 
-def run_script(*args: str) -> subprocess.CompletedProcess:
-    path = os.pathsep.join([str(Path(skbce.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+def run_script(name: str, *args: str) -> subprocess.CompletedProcess:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *args],
+        [sys.executable, str(FOLDER / name), *args],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=300,
     )
+
+
+def table_of(done: subprocess.CompletedProcess) -> list[dict[str, str]]:
+    """The rows of the printed table, a dict each."""
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    lines = [line[2:-2].split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    header, rule, *rows = lines
+    assert len(rule) == len(header)
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -38,25 +51,17 @@ def saved(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def quick(saved) -> subprocess.CompletedProcess:
-    return run_script("--quick", "--rounds", "1", "--dtype", "float32", "float64", "--save", str(saved))
+    options = ("--quick", "--rounds", "1", "--dtype", "float32", "float64", "--save", str(saved))
+    return run_script("fit.py", "--peers", "scikit-learn", *options)
 
 
 @pytest.fixture(scope="module")
 def table(quick) -> list[dict[str, str]]:
-    """The rows of the printed table, a dict each."""
-    lines = [line.strip("| ").split(" | ") for line in quick.stdout.splitlines() if line.startswith("|")]
-    header, rule, *rows = lines
-    assert header == COLUMNS
-    assert len(rule) == len(header)
-    return [dict(zip(header, row, strict=True)) for row in rows]
-
-
-def test_quick_run_ends_well_and_without_warnings(quick):
-    assert quick.returncode == 0, quick.stderr
-    assert "Warning" not in quick.stderr
+    return table_of(quick)
 
 
 def test_table_has_a_row_for_each_network_and_dtype(table):
+    assert list(table[0]) == COLUMNS
     assert [(row["dtype"], row["network"]) for row in table] == [
         (dtype, network) for dtype in ("float32", "float64") for network in NETWORKS
     ]
@@ -71,8 +76,8 @@ def test_table_gives_median_and_quartiles(table, peer):
         assert re.fullmatch(number, row["scikit-learn / skbce"])
 
 
-# float64: the same sums in other orders, at most 1000 steps, printed to 6 decimals. float32 carries 7 digits, of
-# which such a run may lose half.
+# float64: the same sums in other orders, some 1000 steps, printed to 6 decimals. float32 carries 7 digits, of which
+# such a run may lose half.
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 2e-6), ("float32", 1e-2)])
 def test_losses_agree(table, dtype, tolerance):
     for row in table:
@@ -88,7 +93,7 @@ def test_machine_threads_and_versions_are_named(quick):
 
 
 def test_saved_markdown_is_what_was_printed(quick, saved):
-    assert Path(f"{saved}.md").read_text(encoding="utf-8") == quick.stdout
+    assert quick.stdout.startswith(Path(f"{saved}.md").read_text(encoding="utf-8"))
 
 
 def test_saved_csv_has_every_round(quick, saved):
@@ -100,8 +105,76 @@ def test_saved_csv_has_every_round(quick, saved):
     assert all(int(record["steps"]) > 0 for record in records)
 
 
+def test_saved_plot_has_every_network_or_is_said_to_be_missing(quick, saved):
+    plot = Path(f"{saved}.svg")
+    assert plot.exists() != ("matplotlib is not installed" in quick.stdout)
+    if plot.exists():
+        # Letters are outlines, each text named in a comment.
+        assert all(network in plot.read_text(encoding="utf-8") for network in NETWORKS)
+
+
+def test_peers_outside_scikit_learn_do_the_same_work_or_are_said_to_be_left_out():
+    options = ("--quick", "--rounds", "1", "--network", "20-16-1", "--dtype", "float64")
+    done = run_script("fit.py", "--peers", "jax", "products", *options)
+    (row,) = table_of(done)
+    assert row["loss, bare products"] == "-"
+    if importlib.util.find_spec("jax"):
+        assert float(row["loss, JAX"]) == pytest.approx(float(row["loss, skbce"]), abs=2e-6)
+    else:
+        assert "JAX is left out: No module named 'jax'" in done.stdout
+
+
+def test_grid_counts_the_cells_where_another_is_faster():
+    done = run_script("grid.py", "--peers", "scikit-learn", "--quick", "--rounds", "1", "--cells", "3")
+    table = table_of(done)
+    assert len(table) == 3
+    for row in table:
+        assert float(row["loss, skbce"]) == pytest.approx(float(row["loss, scikit-learn"]), rel=1e-2)
+    assert re.search(r"^skbce is not the fastest in \d of 3 cells\.$", done.stdout, re.MULTILINE)
+
+
+def test_grid_has_all_corners(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    grid = runpy.run_path(str(FOLDER / "grid.py"))
+    corners = 4 * 2 * 2 * 2**3
+    assert len(grid["cells"](40, full=False)) == 40
+    assert corners <= len(grid["cells"](40, full=True)) <= corners + 40
+
+
+def test_both_predict_the_same():
+    table = table_of(run_script("predict.py", "--quick"))
+    assert [row["rows"] for row in table] == ["1", "1000", "10000"]
+    assert all(float(row["largest difference"]) < 1e-5 for row in table)
+
+
+def test_both_searches_find_the_same_score():
+    theirs, ours = table_of(run_script("search.py", "--quick"))
+    assert theirs["best accuracy"] == ours["best accuracy"]
+
+
+def test_a_build_compared_with_itself():
+    done = run_script("compare.py", str(ROOT), str(ROOT), "--quick", "--rounds", "1", "--network", "20-16-1")
+    (row,) = table_of(done)
+    assert row["network"] == "20-16-1"
+    assert row["verdict"] == "too few rounds to say"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "verdict"),
+    [
+        ([1.0, 1.1, 1.2, 1.3], [1.4, 1.5, 1.6, 1.7], "slower"),
+        ([1.4, 1.5, 1.6, 1.7], [1.0, 1.1, 1.2, 1.3], "faster"),
+        ([1.0, 1.1, 1.2, 1.5], [1.4, 1.5, 1.6, 1.7], "within the spread"),
+    ],
+)
+def test_slower_is_beyond_the_spread(monkeypatch, old, new, verdict):
+    monkeypatch.syspath_prepend(FOLDER)
+    assert runpy.run_path(str(FOLDER / "compare.py"))["verdict"](old, new) == verdict
+
+
 @pytest.mark.parametrize("option", ["--rounds", "--threads"])
-def test_numbers_must_be_positive(option):
-    refused = run_script(option, "0")
-    assert refused.returncode == 2
-    assert f"{option}: 0 is not a positive number" in refused.stderr
+def test_numbers_must_be_positive(monkeypatch, capsys, option):
+    monkeypatch.syspath_prepend(FOLDER)
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(FOLDER / "fit.py"))["arguments"]([option, "0"])
+    assert f"{option}: 0 is not a positive number" in capsys.readouterr().err

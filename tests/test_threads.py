@@ -3,10 +3,15 @@
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.model_selection import GridSearchCV
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skbce import BCEMLPClassifier, _threads
 from skbce._parameters import Layout
@@ -153,3 +158,144 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert result.stdout.strip() == "0", result.stderr
+
+
+def assert_same_parameters(clf, expected):
+    for array, reference in zip(
+        (*clf.coefs_, *clf.intercepts_), (*expected.coefs_, *expected.intercepts_), strict=True
+    ):
+        np.testing.assert_array_equal(array, reference)
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+@pytest.fixture
+def two_blas_threads():
+    """BLAS at two threads, so that a limit of one shows."""
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        assert set(before) == {2}
+        yield before
+
+
+@ignores_max_iter
+def test_two_threaded_fits_at_once_give_the_bits_of_one_after_the_other(all_threads, monkeypatch):
+    tables = [table(1800 + 100 * i, 60, np.float32, False) for i in range(2)]
+    expected = [fitted(2, X, y) for X, y in tables]
+    run_steps, both, met = doors.run_steps, threading.Barrier(2), set()
+
+    def meets(*args):
+        if threading.get_ident() not in met:
+            met.add(threading.get_ident())
+            both.wait(60)
+        return run_steps(*args)
+
+    monkeypatch.setattr(doors, "run_steps", meets)
+    with ThreadPoolExecutor(2) as pool:
+        at_once = list(pool.map(lambda data: fitted(2, *data), tables))
+    assert len(met) == 2
+    for clf, reference in zip(at_once, expected, strict=True):
+        assert_same_parameters(clf, reference)
+
+
+@ignores_max_iter
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_grid_search_with_two_jobs_gives_the_results_of_one(two_blas_threads, backend):
+    X, y = table(400, 20, np.float64, False)
+    clf = BCEMLPClassifier((16,), max_iter=5, learning_rate_init=0.01, random_state=0)
+    grid = {"alpha": [1e-4, 10.0], "batch_size": [50, 100]}
+    one = GridSearchCV(clf, grid, cv=2, scoring="neg_log_loss", return_train_score=True).fit(X, y)
+    with joblib.parallel_backend(backend):
+        two = GridSearchCV(clf, grid, cv=2, scoring="neg_log_loss", return_train_score=True, n_jobs=2).fit(X, y)
+    for name in one.cv_results_:
+        if "score" in name and "time" not in name:
+            np.testing.assert_array_equal(two.cv_results_[name], one.cv_results_[name])
+    assert len(np.unique(one.cv_results_["mean_test_score"])) == 4
+    assert_same_parameters(two.best_estimator_, one.best_estimator_)
+    assert blas_threads() == two_blas_threads
+
+
+@ignores_max_iter
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more of the test scores")
+def test_blas_has_its_own_number_of_threads_after_a_threaded_grid_search_whose_fits_fail(two_blas_threads):
+    X, y = table(400, 20, np.float64, False)
+    clf = BCEMLPClassifier((16,), solver="sgd", max_iter=5, random_state=0)
+    with joblib.parallel_backend("threading"):
+        search = GridSearchCV(clf, {"learning_rate_init": [1e-3, 1e200] * 2}, cv=2, n_jobs=2).fit(X, y)
+    np.testing.assert_array_equal(np.isnan(search.cv_results_["mean_test_score"]), [False, True] * 2)
+    assert blas_threads() == two_blas_threads
+
+
+@ignores_max_iter
+@pytest.mark.parametrize("diverging_ends", ["first", "last"])
+def test_blas_is_as_found_after_overlapping_fits_of_which_one_diverges(monkeypatch, two_blas_threads, diverging_ends):
+    X, y = table(400, 20, np.float64, False)
+    inside, may_go = ({name: threading.Event() for name in ("good", "bad")} for _ in range(2))
+    run_steps = doors.run_steps
+
+    def waits(*args):
+        name = threading.current_thread().name.split("_")[0]
+        inside[name].set()
+        assert may_go[name].wait(60)
+        return run_steps(*args)
+
+    monkeypatch.setattr(doors, "run_steps", waits)
+    rates = {"good": 1e-3, "bad": 1e200}
+    order = ("bad", "good") if diverging_ends == "first" else ("good", "bad")
+    pools = {name: ThreadPoolExecutor(1, name) for name in rates}
+    running = {}
+    try:
+        for name, rate in rates.items():
+            clf = BCEMLPClassifier((16,), solver="sgd", learning_rate_init=rate, max_iter=2, random_state=0)
+            running[name] = pools[name].submit(clf.fit, X, y)
+            assert inside[name].wait(60)
+        for name in order:
+            assert set(blas_threads()) == {1}
+            may_go[name].set()
+            error = running[name].exception(60)
+            assert (error is None) == (name == "good")
+            assert error is None or "non-finite" in str(error)
+    finally:
+        for name, pool in pools.items():
+            may_go[name].set()
+            pool.shutdown()
+    assert blas_threads() == two_blas_threads
+
+
+def test_loky_workers_share_the_cores_and_leave_blas_as_they_found_it(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # joblib's workers keep a number that is set
+    X, y = table(1800, 60, np.float32, False)
+
+    def work():  # a nested function is sent by value: the worker need not find this module
+        from unittest.mock import patch
+        from warnings import catch_warnings, simplefilter
+
+        from threadpoolctl import threadpool_info, threadpool_limits
+
+        from skbce import BCEMLPClassifier, _threads
+        from skbce.kernels import doors
+
+        def blas():
+            return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+        run_steps, used = doors.run_steps, []
+
+        def counted(*args):
+            used.append(args[-1])
+            return run_steps(*args)
+
+        pace = patch.object(_threads.Pace, "choose", lambda self: (_threads.fair_share(self._limit), 60.0))
+        with catch_warnings(), threadpool_limits(2, user_api="blas"), pace, patch.object(doors, "run_steps", counted):
+            simplefilter("ignore")
+            before = blas()
+            BCEMLPClassifier((64, 32), batch_size=800, max_iter=2).fit(X, y)
+            return _threads.thread_limit(None), max(used), before, blas()
+
+    results = joblib.Parallel(n_jobs=2, backend="loky")(joblib.delayed(work)() for _ in range(2))
+    for limit, used, before, after in results:
+        assert limit == (max(1, joblib.cpu_count() // 2) if doors.HAS_OPENMP else 1)
+        assert used <= limit
+        assert set(before) == {2}
+        assert after == before

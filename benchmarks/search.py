@@ -1,0 +1,88 @@
+"""Seconds of a grid search with default settings, skbce's and MLPClassifier's; and two fits in two Python threads."""
+
+import argparse
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import joblib
+from report import add_rounds, machine, row, significant
+from sklearn.datasets import load_breast_cancer
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from skbce import BCEMLPClassifier
+
+ESTIMATORS = {"scikit-learn": MLPClassifier, "skbce": BCEMLPClassifier}
+
+
+def search(estimator: type, quick: bool) -> float:
+    """The best score of nine settings in five folds."""
+    model = Pipeline([("scale", StandardScaler()), ("mlp", estimator(random_state=0))])
+    grid = {"mlp__alpha": [1e-4, 1e-2, 1.0], "mlp__learning_rate_init": [3e-4, 1e-3, 3e-3]}
+    if quick:
+        model.set_params(mlp__max_iter=5)
+    return GridSearchCV(model, grid, cv=5, n_jobs=1).fit(*load_breast_cancer(return_X_y=True)).best_score_
+
+
+def fit(estimator: type, quick: bool) -> None:
+    """One of long enough to be timed, on one of its own threads."""
+    X, y = load_breast_cancer(return_X_y=True)
+    own = {"n_threads": 1} if estimator is BCEMLPClassifier else {}
+    model = estimator(random_state=0, max_iter=20 if quick else 400, tol=0, n_iter_no_change=10**6, **own)
+    model.fit(StandardScaler().fit_transform(X), y)
+
+
+def both(estimator: type, quick: bool) -> None:
+    """Two fits in two threads."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(fit, [estimator] * 2, [quick] * 2))
+
+
+def timed(call: Callable, *args) -> tuple[float, object]:
+    started = time.perf_counter()
+    value = call(*args)
+    return time.perf_counter() - started, value
+
+
+def medians(call: Callable, n_rounds: int, quick: bool) -> tuple[dict[str, float], dict[str, object]]:
+    """Seconds of each in turn, and what the last call gave."""
+    seconds, values = {name: [] for name in ESTIMATORS}, {}
+    for n in range(n_rounds):
+        for name in list(ESTIMATORS)[:: (-1) ** n]:
+            took, values[name] = timed(call, ESTIMATORS[name], quick)
+            seconds[name].append(took)
+    return {name: statistics.median(times) for name, times in seconds.items()}, values
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_rounds(parser, n_rounds=3)
+    options = parser.parse_args(args)
+    n_rounds = 1 if options.quick else options.rounds
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
+        # Threads share the filter, so that it is set once, out here.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        print(f"{machine(1, joblib.cpu_count(), n_rounds)}\n")
+        searches, scores = medians(search, n_rounds, options.quick)
+        one, _ = medians(fit, n_rounds, options.quick)
+        two, _ = medians(both, n_rounds, options.quick)
+    print(row(["", "search, s", "best accuracy", "one fit, s", "two in two threads, s", "throughput of two / of one"]))
+    print(row(["---", *["---:"] * 5]))
+    for name in ESTIMATORS:
+        times = [searches[name], one[name], two[name], 2 * one[name] / two[name]]
+        cells = [significant(value) for value in times]
+        print(row([name, cells[0], f"{scores[name]:.4f}", *cells[1:]]))
+    print(f"\nThe search takes scikit-learn {significant(searches['scikit-learn'] / searches['skbce'])} times as long.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
