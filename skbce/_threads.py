@@ -23,10 +23,13 @@ _TRIAL_EVERY = 1.0
 _TRIAL_SECONDS = 0.003
 _RUN_SECONDS = 0.1
 
+_CORES_KEPT_FOR = 1.0  # seconds
+
 _lock = threading.Lock()
 _blas_libraries: list | None = None
 _blas_found: list[tuple] = []  # (library, threads) as the first of the calls that work now found them
 _n_working = 0
+_cores_found = (1, -1.0)  # and until when that holds
 _openmp_used = False
 _forked = False
 
@@ -43,7 +46,16 @@ def thread_limit(n_threads: int | None) -> int:
         return n_threads
     if os.environ.get("OMP_NUM_THREADS"):
         return doors.thread_limit()
-    return min(doors.thread_limit(), joblib.cpu_count())
+    return min(doors.thread_limit(), _cores())
+
+
+def _cores() -> int:
+    """Cores that the process may use, as of the last second: finding out reads files, which takes 50 us."""
+    global _cores_found
+    now = time.monotonic()
+    if now > _cores_found[1]:
+        _cores_found = (joblib.cpu_count(), now + _CORES_KEPT_FOR)
+    return _cores_found[0]
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any, Self
@@ -24,7 +24,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skbce._parameters import ACTIVATIONS, Layout
+from skbce._parameters import ACTIVATIONS, Layout, known_layout
 from skbce._prediction import fill_logits
 from skbce._threads import thread_limit, working
 from skbce._training import (
@@ -42,6 +42,10 @@ from skbce._version import __version__
 from skbce.kernels import doors
 
 Table = ArrayLike | sp.spmatrix | sp.sparray
+
+# Rows x parameters below which BLAS starts no threads of its own, so that it need not be held to one (OpenBLAS does
+# from 9216 multiply-adds of a matrix with a vector, and from 262144 of two matrices).
+_BLAS_STAYS_ALONE = 2**13
 
 
 def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
@@ -552,9 +556,8 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
 
     def _layout(self, sparse: bool = False) -> Layout:
         """The layout of the fitted network."""
-        return Layout(
-            [self.n_features_in_, *(len(W) for W in self.coefs_[1:]), self.n_outputs_], self.activation, sparse
-        )
+        units = (self.n_features_in_, *(len(W) for W in self.coefs_[1:]), self.n_outputs_)
+        return known_layout(units, self.activation, sparse)
 
     def _settings(self) -> Settings:
         return Settings(**{entry.name: getattr(self, entry.name) for entry in fields(Settings)})
@@ -694,15 +697,34 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X) -> np.ndarray:
         """Z_L of shape (n_samples, n_outputs), in the model's precision."""
         check_is_fitted(self)
-        dtypes = _accepted_dtypes(getattr(self.coefs_[0], "dtype", None))
-        with _conversion():
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtypes, reset=False)
+        if not self._needs_no_validation(X):
+            dtypes = _accepted_dtypes(getattr(self.coefs_[0], "dtype", None))
+            with _conversion():
+                X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtypes, reset=False)
         layout = self._layout(sp.issparse(X))
         theta = layout.shared(self.coefs_, self.intercepts_)
         Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
-        with working():
-            fill_logits(layout, theta, _table(X, theta.dtype), None, Z, self.n_threads)
+        table = _table(X, theta.dtype)
+        with nullcontext() if len(Z) * layout.n_parameters < _BLAS_STAYS_ALONE else working():
+            fill_logits(layout, theta, table, None, Z, self.n_threads)
         return Z
+
+    def _needs_no_validation(self, X) -> bool:
+        """Whether X is what scikit-learn's validation would return as it is: for a few rows, it takes most of the time.
+
+        A sum that is not finite need not mean that X is not; then validation looks.
+        """
+        if not (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.dtype in (np.float32, np.float64)
+            and X.shape[0] > 0
+            and X.shape[1] == self.n_features_in_
+            and not hasattr(self, "feature_names_in_")
+        ):
+            return False
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(np.add.reduce(X, axis=None)))
 
     def _cost_problem(self, X, y, sample_weight, dtype=None) -> tuple[CostFunction, Layout, np.ndarray]:
         """Cost function, layout and theta of this network on X and y: fitted, or initialised as fit would."""
