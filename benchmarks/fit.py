@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import joblib
-from peers import Network, available, make_problem, measure
+from peers import Network, available, make_problem, measure, started
 from report import Report, Result, add_options, limited, machine
 
 # Some seconds of scikit-learn each, and in all but the first long enough for skbce to have tried its threads.
@@ -43,11 +43,12 @@ def main(args: Sequence[str] | None = None) -> int:
         report = Report([peer.name for peer in peers])
         about = [machine(options.threads, n_cores, n_rounds, peers), *(f"- {line}" for line in missing)]
         report.put("\n".join(about) + "\n")
-        for dtype in options.dtype:
-            for network in networks:
-                what = {"network": network.name, "batch": network.batch, "dtype": dtype, "steps": network.n_steps}
-                problem = make_problem(network, dtype, options.threads)
-                report.add(Result(what, measure(problem, n_rounds, peers)))
+        with started(peers, options.threads) as remotes:
+            for dtype in options.dtype:
+                for network in networks:
+                    what = {"network": network.name, "batch": network.batch, "dtype": dtype, "steps": network.n_steps}
+                    problem = make_problem(network, dtype, options.threads)
+                    report.add(Result(what, measure(problem, n_rounds, remotes)))
     if options.save:
         report.save(options.save)
     return 0

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import joblib
-from peers import PEERS, Network, available, make_problem, measure
+from peers import PEERS, Network, available, make_problem, measure, started
 from report import Report, Result, add_options, limited, machine, positive
 
 ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
@@ -84,13 +84,16 @@ def main(args: Sequence[str] | None = None) -> int:
         report = Report([peer.name for peer in peers])
         about = [machine(options.threads, n_cores, n_rounds, peers), *(f"- {line}" for line in missing)]
         report.put("\n".join(about) + "\n")
-        for cell in cells(options.cells, options.full):
-            network = cell.network(0.02 if options.quick else 0.2)
-            problem = make_problem(network, cell.dtype, options.threads, cell.density)
-            what = {"network": network.name, "batch": network.batch, "dtype": cell.dtype, "steps": network.n_steps}
-            what |= {"activation": cell.activation, "input": cell.format}
-            usable = [peer for peer in peers if cell.density == 1 or peer.takes_csr]
-            report.add(Result(what, measure(problem, n_rounds, usable)))
+        with started(peers, options.threads) as remotes:
+            for cell in cells(options.cells, options.full):
+                network = cell.network(0.02 if options.quick else 0.2)
+                problem = make_problem(network, cell.dtype, options.threads, cell.density)
+                what = {"network": network.name, "batch": network.batch, "dtype": cell.dtype, "steps": network.n_steps}
+                what |= {"activation": cell.activation, "input": cell.format}
+                usable = [
+                    remote for remote, peer in zip(remotes, peers, strict=True) if cell.density == 1 or peer.takes_csr
+                ]
+                report.add(Result(what, measure(problem, n_rounds, usable)))
         report.put(f"\n{summary(report.results)}")
     if options.save:
         report.save(options.save)

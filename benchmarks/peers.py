@@ -2,10 +2,12 @@
 
 import itertools
 import math
+import multiprocessing
 import statistics
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +16,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils import shuffle
+from threadpoolctl import threadpool_limits
 
 from skbce import BCEMLPClassifier
 
@@ -350,20 +353,75 @@ class Measurement:
         return statistics.median(self.microseconds)
 
 
-def measure(problem: Problem, n_rounds: int, peers: Sequence[type[Peer]]) -> list[Measurement]:
+class Remote:
+    """A peer in a process of its own: threads that another library leaves waiting take none of its time."""
+
+    def __init__(self, peer: type[Peer], threads: int):
+        self.name = peer.name
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(peer, threads, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def call(self, message):
+        """Of a problem: prepare it. Of a number of epochs: seconds and final loss."""
+        self._connection.send(message)
+        answer = self._connection.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        self._connection.close()
+        self._process.join(timeout=5)
+        self._process.terminate()
+
+
+def serve(peer: type[Peer], threads: int, connection) -> None:
+    """What a Remote's process does."""
+    side: Peer | None = None
+    with threadpool_limits(threads, user_api="blas"):
+        while True:
+            try:
+                message = connection.recv()
+            except EOFError:
+                return
+            try:
+                if isinstance(message, Problem):
+                    side, answer = peer(message), None
+                    side.run(1)  # libraries' first calls are slow
+                else:
+                    answer = timed_run(side, message)
+            except Exception as error:
+                answer = error
+            connection.send(answer)
+
+
+@contextmanager
+def started(peers: Sequence[type[Peer]], threads: int) -> Iterator[list[Remote]]:
+    """All peers' processes."""
+    remotes = [Remote(peer, threads) for peer in peers]
+    try:
+        yield remotes
+    finally:
+        for remote in remotes:
+            remote.close()
+
+
+def measure(problem: Problem, n_rounds: int, remotes: Sequence[Remote]) -> list[Measurement]:
     """All peers on one problem, in turn, every other round in reverse."""
     network = problem.network
-    prepared = [peer(problem) for peer in peers]
-    microseconds = {peer.name: [] for peer in prepared}
+    microseconds = {remote.name: [] for remote in remotes}
     losses = {}
-    for peer in prepared:
-        peer.run(1)  # libraries' first calls are slow
+    for remote in remotes:
+        remote.call(problem)
     for n in range(n_rounds):
-        for peer in prepared[:: (-1) ** n]:
-            first, _ = timed_run(peer, 1)
-            seconds, losses[peer.name] = timed_run(peer, 1 + network.n_epochs)
-            microseconds[peer.name].append(1e6 * (seconds - first) / network.n_steps)
-    return [Measurement(peer.name, microseconds[peer.name], losses[peer.name]) for peer in prepared]
+        for remote in remotes[:: (-1) ** n]:
+            first, _ = remote.call(1)
+            seconds, losses[remote.name] = remote.call(1 + network.n_epochs)
+            microseconds[remote.name].append(1e6 * (seconds - first) / network.n_steps)
+    return [Measurement(remote.name, microseconds[remote.name], losses[remote.name]) for remote in remotes]
 
 
 def timed_run(peer: Peer, n_epochs: int) -> tuple[float, float]:

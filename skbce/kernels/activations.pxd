@@ -42,7 +42,7 @@ cdef inline floating where_positive(floating a, floating x) noexcept nogil:
 
 
 cdef inline floating times_derivative(Activation f, floating a, floating da) noexcept nogil:
-    """dz = da f'(z), differentiates `activate`: a = f(z). f' is written in a itself; f is known where this is inlined"""
+    """dz = da f'(z), differentiates `activate`: a = f(z). f' is written in a itself"""
     if f == RELU:
         return where_positive(a, da)
     if f == TANH:
