@@ -17,9 +17,10 @@ from skbce.kernels import doors
 
 # Training begins on one thread, and tries all of them after so many seconds: on a busy machine a few steps of threads
 # that wait for each other, and one of them for a core, can take 20 ms, and many a fit is over by then. From then on it
-# tries the other number every so many seconds, for so many seconds: other processes come and go.
+# tries the other number after waits that triple, up to so many seconds, for so many seconds: other processes come and
+# go, and threads that another library leaves waiting keep a core for some 20 ms more.
 _FIRST_TRIAL_AFTER = 0.02
-_TRIAL_EVERY = 1.0
+_LONGEST_WAIT = 1.0
 _TRIAL_SECONDS = 0.003
 _RUN_SECONDS = 0.1
 
@@ -132,7 +133,8 @@ class Pace:
     def __init__(self, limit: int):
         self._limit = limit
         self._seconds_per_row: dict[int, float] = {}
-        self._next_trial = time.perf_counter() + _FIRST_TRIAL_AFTER
+        self._wait = _FIRST_TRIAL_AFTER
+        self._next_trial = time.perf_counter() + self._wait
 
     def choose(self) -> tuple[int, float]:
         """The number of threads for the next run, and its length in seconds."""
@@ -144,7 +146,8 @@ class Pace:
         now = time.perf_counter()
         if now < self._next_trial:
             return best, min(_RUN_SECONDS, self._next_trial - now)
-        self._next_trial = now + _TRIAL_EVERY
+        self._wait = min(3 * self._wait, _LONGEST_WAIT)
+        self._next_trial = now + self._wait
         return other, _TRIAL_SECONDS
 
     def record(self, n_threads: int, rows: int, seconds: float) -> None:
