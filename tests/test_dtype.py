@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from skbce import BCEMLPClassifier, check_gradients
+from tests.model_checks import assert_same_bits, parameters_of
 
 # A few epochs show what these tests claim, and do not converge.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -38,16 +39,6 @@ def problem(n_rows=300, n_features=9):
     X = rng.standard_normal((n_rows, n_features))
     X[np.abs(X) < 0.4] = 0
     return X, (X[:, 0] - X[:, 1] > 0.1).astype(int), rng.uniform(0.3, 3, n_rows)
-
-
-def parameters_of(clf):
-    return [*clf.coefs_, *clf.intercepts_]
-
-
-def assert_same_bits(arrays, expected):
-    for array, reference in zip(arrays, expected, strict=True):
-        assert array.dtype == reference.dtype
-        np.testing.assert_array_equal(array, reference)
 
 
 def assert_same_model(clf, expected, dtype, X):

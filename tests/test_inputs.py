@@ -17,6 +17,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skbce import BCEMLPClassifier
+from tests.model_checks import assert_same_bits, parameters_of
 
 # A few epochs show what these tests claim, and do not converge.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -41,16 +42,6 @@ def counts(n_rows=90, n_features=6):
 
 def indicator(X, n_outputs=3):
     return (X[:, :n_outputs] > 0.2).astype(int)
-
-
-def parameters_of(clf):
-    return [*clf.coefs_, *clf.intercepts_]
-
-
-def assert_same_bits(arrays, expected):
-    for array, reference in zip(arrays, expected, strict=True):
-        assert array.dtype == reference.dtype
-        np.testing.assert_array_equal(array, reference)
 
 
 def peak_bytes(call):

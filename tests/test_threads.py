@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from skbce import BCEMLPClassifier, _threads
 from skbce._parameters import Layout
 from skbce.kernels import doors
+from tests.model_checks import blas_threads
 
 ignores_max_iter = pytest.mark.filterwarnings("ignore:.*(Maximum iterations|failed to converge):UserWarning")
 
@@ -167,19 +168,6 @@ def assert_same_parameters(clf, expected):
         np.testing.assert_array_equal(array, reference)
 
 
-def blas_threads():
-    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-
-
-@pytest.fixture
-def two_blas_threads():
-    """BLAS at two threads, so that a limit of one shows."""
-    with threadpool_limits(2, user_api="blas"):
-        before = blas_threads()
-        assert set(before) == {2}
-        yield before
-
-
 @ignores_max_iter
 def test_two_threaded_fits_at_once_give_the_bits_of_one_after_the_other(all_threads, monkeypatch):
     tables = [table(1800 + 100 * i, 60, np.float32, False) for i in range(2)]
@@ -271,8 +259,6 @@ def test_loky_workers_share_the_cores_and_leave_blas_as_they_found_it(monkeypatc
     def work():  # a nested function is sent by value: the worker need not find this module
         from unittest.mock import patch
         from warnings import catch_warnings, simplefilter
-
-        from threadpoolctl import threadpool_info, threadpool_limits
 
         from skbce import BCEMLPClassifier, _threads
         from skbce.kernels import doors

@@ -14,10 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from skbce import BCEMLPClassifier
 from skbce.kernels import doors
+from tests.model_checks import blas_threads
 
 ignores_max_iter = pytest.mark.filterwarnings("ignore:Stochastic Optimizer:sklearn.exceptions.ConvergenceWarning")
 
@@ -313,19 +313,6 @@ def test_partial_fit_after_divergence_starts_from_the_finite_model_with_new_mome
     costs = [clf.set_params(learning_rate_init=0.01).partial_fit(X, y).loss_ for _ in range(8)]
     assert costs[-1] < costs[0]
     assert_usable(clf, X)
-
-
-def blas_threads():
-    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-
-
-@pytest.fixture
-def two_blas_threads():
-    """BLAS at two threads, so that a limit of one shows."""
-    with threadpool_limits(2, user_api="blas"):
-        before = blas_threads()
-        assert set(before) == {2}
-        yield before
 
 
 @ignores_max_iter

@@ -1,0 +1,15 @@
+"""Fixtures of several test files."""
+
+import pytest
+from threadpoolctl import threadpool_limits
+
+from tests.model_checks import blas_threads
+
+
+@pytest.fixture
+def two_blas_threads():
+    """BLAS at two threads, so that a limit of one shows."""
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        assert set(before) == {2}
+        yield before
