@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 import joblib
-from peers import Network, available, make_problem, measure, started
-from report import Report, Result, add_options, limited, machine
+from peers import Network, make_problem, measure, started
+from report import Result, add_options, begun, limited
 
 # Some seconds of scikit-learn each, and in all but the first long enough for skbce to have tried its threads.
 NETWORKS = (
@@ -39,10 +39,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if options.quick:
         networks, n_rounds = [network.shortened() for network in networks], min(3, n_rounds)
     with limited(options.threads, options.peers):
-        peers, missing = available(options.peers, options.threads)
-        report = Report([peer.name for peer in peers])
-        about = [machine(options.threads, n_cores, n_rounds, peers), *(f"- {line}" for line in missing)]
-        report.put("\n".join(about) + "\n")
+        peers, report = begun(options, n_cores, n_rounds)
         with started(peers, options.threads) as remotes:
             for dtype in options.dtype:
                 for network in networks:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import joblib
-from peers import PEERS, Network, available, make_problem, measure, started
-from report import Report, Result, add_options, limited, machine, positive
+from peers import PEERS, Network, make_problem, measure, started
+from report import Result, add_options, begun, limited, positive
 
 ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 DTYPES = ("float32", "float64")
@@ -80,10 +80,7 @@ def main(args: Sequence[str] | None = None) -> int:
     options = arguments(args)
     n_rounds, n_cores = options.rounds, joblib.cpu_count()
     with limited(options.threads, options.peers):
-        peers, missing = available(options.peers, options.threads)
-        report = Report([peer.name for peer in peers])
-        about = [machine(options.threads, n_cores, n_rounds, peers), *(f"- {line}" for line in missing)]
-        report.put("\n".join(about) + "\n")
+        peers, report = begun(options, n_cores, n_rounds)
         with started(peers, options.threads) as remotes:
             for cell in cells(options.cells, options.full):
                 network = cell.network(0.02 if options.quick else 0.2)

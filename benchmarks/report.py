@@ -13,7 +13,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from peers import PEERS, Measurement, Peer
+from peers import PEERS, Measurement, Peer, available
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import skbce.kernels
@@ -61,6 +61,15 @@ class Report:
             plot(Path(f"{path}.svg"), self.results, self.names)
         except ImportError:
             print("No plot: matplotlib is not installed.")
+
+
+def begun(options: argparse.Namespace, n_cores: int, n_rounds: int) -> tuple[list[type[Peer]], Report]:
+    """The peers that run here, and a report of them that begins with where and how; the limits must be in force."""
+    peers, missing = available(options.peers, options.threads)
+    report = Report([peer.name for peer in peers])
+    about = [machine(options.threads, n_cores, n_rounds, peers), *(f"- {line}" for line in missing)]
+    report.put("\n".join(about) + "\n")
+    return peers, report
 
 
 def header(what: Sequence[str], names: Sequence[str]) -> str:
