@@ -247,7 +247,8 @@ def _stepped(name: str, parameter: ArrayLike, gradient: ArrayLike, learning_rate
     theta = _array(name, parameter, dtype).copy()
     gradient = _array(f"the gradient of {name}", gradient, dtype, shape=theta.shape)
     rule = {
-        "solver": SOLVERS.index("sgd"), "learning_rate": learning_rate, "alpha": 0.0, "momentum": 0.0,
+        "solver": SOLVERS.index("sgd"), "learning_rate": learning_rate, "alpha": 0.0, "weight_decay": 0.0,
+        "max_grad_norm": np.inf, "momentum": 0.0,
         "nesterov": False, "beta1": 0.0, "beta2": 0.0, "eps": 0.0,
     }  # fmt: skip
     doors.descend(rule, gradient.reshape(-1), theta.reshape(-1), np.zeros(theta.size, dtype))

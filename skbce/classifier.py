@@ -1,7 +1,8 @@
 """BCEMLPClassifier: the one place that knows scikit-learn. It validates once, encodes labels, publishes attributes."""
 
+import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from numbers import Integral, Real
@@ -12,9 +13,11 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -24,12 +27,15 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from skbce._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from skbce._parameters import ACTIVATIONS, Layout, known_layout
 from skbce._prediction import fill_logits
 from skbce._threads import thread_limit, working
 from skbce._training import (
+    SCHEDULES,
     SOLVERS,
     CostFunction,
+    HeldOut,
     History,
     Optimizer,
     Outcome,
@@ -47,6 +53,17 @@ Table = ArrayLike | sp.spmatrix | sp.sparray
 # from 9216 multiply-adds of a matrix with a vector, and from 262144 of two matrices).
 _BLAS_STAYS_ALONE = 2**13
 
+# What a stochastic solver tells of its epochs, and 'lbfgs' does not.
+_EPOCH_ATTRIBUTES = (
+    "loss_curve_",
+    "learning_rate_curve_",
+    "best_loss_",
+    "validation_scores_",
+    "validation_loss_curve_",
+    "best_validation_score_",
+    "best_iteration_",
+)
+
 
 def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
     if estimator.solver not in SOLVERS:
@@ -56,7 +73,7 @@ def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
     return True
 
 
-class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
+class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Multi-layer perceptron for binary and multilabel targets, trained on binary cross-entropy.
 
     Takes the place of scikit-learn's MLPClassifier: the same parameters, attributes, and, from the same
@@ -80,11 +97,16 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         Strength of the L2 term; biases are exempt.
     batch_size : int or 'auto', default='auto'
         Rows a step; 'auto' is min(200, n_samples). Not used by 'lbfgs'.
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        Schedule of 'sgd': 'invscaling' is learning_rate_init / (t + 1)^power_t, t being the rows seen so far;
-        'adaptive' divides by 5 whenever progress stalls (see `tol`), down to 1e-6, and stops then.
+    learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle', 'coslog4'} or callable, \
+            default='constant'
+        Of 'sgd' alone: 'invscaling' is learning_rate_init / (t + 1)^power_t, t being the rows seen so far;
+        'adaptive' divides by 5 whenever progress stalls (see `tol`), down to 1e-6, and stops then. Of 'sgd' and
+        'adam', step by step, a factor of learning_rate_init as a function of progress t = 0 .. 1 over `max_iter`
+        epochs: 'cosine' is (1 + cos(pi t)) / 2 [4]_; 'one_cycle' rises for 30 %, then falls [5]_; 'coslog4' is
+        (1 - cos(2 pi log2(1 + 15 t))) / 2 [6]_; or a callable(t) -> factor. partial_fit counts the epochs of all
+        its calls.
     learning_rate_init : float, default=0.001
-        Step size at the start, of 'sgd' and 'adam'.
+        Step size at the start, of 'sgd' and 'adam'; with a schedule, the one that factors multiply.
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     max_iter : int, default=200
@@ -97,7 +119,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         Training ends when the loss (with early stopping: the validation score) has not improved by this much
         for more than `n_iter_no_change` epochs; for 'lbfgs', when the largest gradient entry is below it.
     verbose : bool or int, default=False
-        Whether to print each epoch's loss.
+        Whether to print how training goes: with 1 at most a line every half second, with 2 a line every epoch.
     warm_start : bool, default=False
         Whether fit continues from the parameters it finds.
     momentum : float in [0, 1], default=0.9
@@ -105,10 +127,11 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     nesterovs_momentum : bool, default=True
         Whether the momentum is Nesterov's.
     early_stopping : bool, default=False
-        Whether to hold out `validation_fraction` of the rows (stratified for a binary target), watch the
-        accuracy there, and end with the parameters that scored best. Not used by 'lbfgs'.
+        Whether to watch `scoring` on rows that are not trained on, and end with the parameters that scored best. The
+        rows are X_val of `fit`, or else `validation_fraction` of X (stratified for a binary target). Not used by
+        'lbfgs'.
     validation_fraction : float in [0, 1), default=0.1
-        Share of rows held out.
+        Share of rows held out where there is no X_val.
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
         Decay of the first and second moments of 'adam'.
     epsilon : float, default=1e-8
@@ -117,6 +140,23 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         Epochs without improvement that are put up with.
     max_fun : int, default=15000
         Most evaluations of the cost by 'lbfgs'.
+    max_time : float or None, default=None
+        Seconds that training may take. It ends after the step that passes them, with a warning and a usable model:
+        with early stopping, the best so far. The epoch that it cuts short counts as one.
+    scoring : str, callable or None, default=None
+        What is measured on them: None is the accuracy, "loss" minus the binary cross-entropy, anything else a
+        scorer of scikit-learn, by name or callable(estimator, X, y). Larger is better.
+    class_weight : dict, list of dict, 'balanced' or None, default=None
+        {label: weight} multiplies sample_weight; 'balanced' takes n_samples / (2 n_samples of the class). For a
+        multilabel target a list of a dict {0: .., 1: ..} a column. Rows that X_val brings are not weighted by it.
+    weight_decay : float, default=0.0
+        Each step shrinks W by learning rate times this, apart from the gradient: AdamW with 'adam', SGDW with
+        'sgd' [7]_. Biases are exempt.
+    max_grad_norm : float or None, default=None
+        Longest L2 norm of the gradient of all parameters together; a longer one is shortened to it [8]_.
+    label_smoothing : float in [0, 1), default=0.0
+        Trains on y (1 - label_smoothing) + label_smoothing / 2. Losses of the training are those of these targets,
+        losses and scores of held-out rows those of y.
     dtype : {'float32', 'float64'} or None, default=None
         Precision to compute in, whatever that of X; None follows X at the first fit, and a model that goes on keeps its
         own.
@@ -138,10 +178,16 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         Least loss of an epoch; None with early stopping. Not set by 'lbfgs'.
     loss_curve_ : list of float
         Cost of each epoch. Not set by 'lbfgs'.
+    learning_rate_curve_ : list of float
+        Learning rate of the last step of each epoch. Not set by 'lbfgs'.
     validation_scores_ : list of float or None
-        Accuracy of each epoch, with early stopping. Not set by 'lbfgs'.
+        `scoring` after each epoch, with early stopping or X_val. Not set by 'lbfgs'.
+    validation_loss_curve_ : list of float or None
+        Binary cross-entropy of the same rows, nats per sample, without L2 term. Not set by 'lbfgs'.
     best_validation_score_ : float or None
-        The largest of them. Not set by 'lbfgs'.
+        The largest score, with early stopping. Not set by 'lbfgs'.
+    best_iteration_ : int or None
+        The epoch (1, 2, ..) that scored it, and whose parameters the model has. Not set by 'lbfgs'.
     n_iter_ : int
         Epochs or iterations of the last call.
     t_ : int
@@ -165,7 +211,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     Warns
     -----
     ConvergenceWarning
-        When `max_iter` ends training before `tol` does.
+        When `max_iter` (without a schedule that ends there), or `max_time`, ends training before `tol` does.
     UserWarning
         When Ctrl-C ended training (the model is usable), when `batch_size` exceeds the rows, and when a pickle
         was written by another version.
@@ -178,6 +224,16 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
        :doi:`10.48550/arXiv.1412.6980`
     .. [3] R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, "A Limited Memory Algorithm for Bound Constrained
        Optimization", SIAM J. Sci. Comput. 16 (1995). :doi:`10.1137/0916069`
+    .. [4] I. Loshchilov, F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017).
+       :doi:`10.48550/arXiv.1608.03983`
+    .. [5] L. N. Smith, N. Topin, "Super-convergence: very fast training of neural networks using large learning
+       rates" (2019). :doi:`10.1117/12.2520589`
+    .. [6] D. Holzmueller, L. Grinsztajn, I. Steinwart, "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
+       Tabular Data" (2024). :doi:`10.48550/arXiv.2407.04491`
+    .. [7] I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization" (2019).
+       :doi:`10.48550/arXiv.1711.05101`
+    .. [8] R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks" (2013).
+       :doi:`10.48550/arXiv.1211.5063`
 
     Examples
     --------
@@ -199,7 +255,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         "solver": [StrOptions({"lbfgs", *SOLVERS})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", *SCHEDULES}), callable],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -217,6 +273,12 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "max_time": [Interval(Real, 0, None, closed="neither"), None],
+        "scoring": [StrOptions({"loss", *get_scorer_names()}), callable, None],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "dtype": [StrOptions({"float32", "float64"}), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
@@ -229,7 +291,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        learning_rate: str | Callable[[float], float] = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -247,6 +309,12 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        max_time: float | None = None,
+        scoring: str | Callable[..., float] | None = None,
+        class_weight: Mapping[Any, float] | Sequence[Mapping[int, float]] | str | None = None,
+        weight_decay: float = 0.0,
+        max_grad_norm: float | None = None,
+        label_smoothing: float = 0.0,
         dtype: str | None = None,
         n_threads: int | None = None,
     ):
@@ -273,11 +341,27 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.max_time = max_time
+        self.scoring = scoring
+        self.class_weight = class_weight
+        self.weight_decay = weight_decay
+        self.max_grad_norm = max_grad_norm
+        self.label_smoothing = label_smoothing
         self.dtype = dtype
         self.n_threads = n_threads
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Table, y: Table, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Table,
+        y: Table,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Table | None = None,
+        y_val: Table | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Train on X and y, from new parameters, or with `warm_start` from those of the last call.
 
         Parameters
@@ -290,13 +374,21 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Multiplies each row's loss; not negative, not all zero. A batch whose weights are all zero is
             passed over.
+        X_val, y_val : as X and y, of shapes (n_val, n_features) and (n_val,) or (n_val, n_outputs), default=None
+            Rows to watch `scoring` and the loss on after each epoch, rather than a part of X; not trained on. Without
+            `early_stopping` they are only noted. In a Pipeline, `transform_input=["X_val"]` transforms them as X.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Weights of these rows.
 
         Returns
         -------
         self : BCEMLPClassifier
         """
+        validation = (X_val, y_val, sample_weight_val)
         with self._unchanged_without_a_model():
-            return self._fit(X, y, sample_weight, continues=self.warm_start and self.__sklearn_is_fitted__())
+            return self._fit(
+                X, y, sample_weight, validation, continues=self.warm_start and self.__sklearn_is_fitted__()
+            )
 
     @available_if(_has_stochastic_solver)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -320,7 +412,9 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError("partial_fit does not support early_stopping=True")
         with self._unchanged_without_a_model():
             _check_partial_fit_first_call(self, classes)
-            return self._fit(X, y, sample_weight, continues=self.__sklearn_is_fitted__(), incremental=True)
+            return self._fit(
+                X, y, sample_weight, (None, None, None), continues=self.__sklearn_is_fitted__(), incremental=True
+            )
 
     def decision_function(self, X: Table) -> NDArray[np.floating]:
         """Logits: log(p / (1 - p)) of the second class, or of each output.
@@ -440,10 +534,12 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
                 vars(self).update(known)
             raise
 
-    def _fit(self, X, y, sample_weight, continues: bool, incremental: bool = False):
+    def _fit(self, X, y, sample_weight, validation, continues: bool, incremental: bool = False):
+        self._check_combinations(validation)
         dtype = self._precision(continues)
         X, y, sample_weight = self._validated(X, y, sample_weight, dtype, reset=not continues)
         Y, labels = self._encoded(y, continues, incremental)
+        sample_weight = self._with_class_weight(sample_weight, Y, labels, incremental)
         layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation, sp.issparse(X))
         random_state = check_random_state(self.random_state)
         if continues:
@@ -451,23 +547,97 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             theta = self._converted_theta(layout, dtype)
         else:
             theta = layout.initial(random_state, dtype or X.dtype)
-        sample_weight = _converted_weight(sample_weight, theta.dtype)
-        sample = Sample(_table(X, theta.dtype), Y, sample_weight)
+        weight = _converted_weight(sample_weight, theta.dtype)
+        sample = Sample(_table(X, theta.dtype), Y, weight, smoothing=self.label_smoothing)
         history = self._history(continues)
+        observer = self._observer(X, y, sample_weight, layout, labels)
         with working():
             if self.solver == "lbfgs":
-                outcome = self._fit_lbfgs(layout, sample, theta, history, labels)
+                outcome = self._fit_lbfgs(layout, sample, theta, history, labels, observer)
             else:
-                outcome = self._fit_stochastic(layout, sample, theta, history, labels, random_state, incremental)
+                held_out = self._held_out(X, sample, validation, layout, labels, theta.dtype, random_state)
+                outcome = self._fit_stochastic(
+                    layout, sample, theta, history, labels, random_state, incremental, held_out, observer
+                )
+        if observer is not None:
+            observer.fit_ends(theta, history)
+        self._warn_of(outcome)
+        return self
+
+    def _warn_of(self, outcome: Outcome) -> None:
+        """Say why training ended, where the user should know."""
         if outcome is Outcome.INTERRUPTED:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+        if outcome is Outcome.TIME_OVER:
+            warnings.warn(
+                f"max_time={self.max_time:g} seconds ended training after {self.n_iter_} epoch(s), before it "
+                "converged. Raise max_time, or lower max_iter or the size of the network.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
         if outcome is Outcome.DIVERGED:
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to "
                 "be preprocessed (StandardScaler), or learning_rate_init may be too large. The last finite "
                 "model is kept."
             )
-        return self
+
+    def _check_combinations(self, validation) -> None:
+        """Say so where parameters, each right by itself, mean nothing together."""
+        X_val, y_val, sample_weight_val = validation
+        if (X_val is None) != (y_val is None):
+            given, missing = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+            raise ValueError(f"{given} is given without {missing}.")
+        if sample_weight_val is not None and X_val is None:
+            raise ValueError("sample_weight_val is given without X_val and y_val.")
+        if self.solver != "lbfgs":
+            return
+        meaningless = {
+            "X_val": X_val is not None,
+            f"weight_decay={self.weight_decay}": self.weight_decay > 0,
+            f"max_grad_norm={self.max_grad_norm}": self.max_grad_norm is not None,
+            f"learning_rate={self.learning_rate!r}": callable(self.learning_rate) or self.learning_rate in SCHEDULES,
+        }
+        for name, is_set in meaningless.items():
+            if is_set:
+                raise ValueError(f"{name} needs a solver that goes batch by batch ('sgd' or 'adam'), not 'lbfgs'.")
+
+    def _with_class_weight(self, sample_weight, Y: np.ndarray, labels: dict, incremental: bool) -> np.ndarray | None:
+        """sample_weight times the weight of each row's class."""
+        if self.class_weight is None:
+            return sample_weight
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all rows at once, and partial_fit sees a part. Give a dict, from "
+                "sklearn.utils.class_weight.compute_class_weight on all labels."
+            )
+        try:
+            if labels["_multilabel"]:
+                weight = compute_sample_weight(self.class_weight, Y)
+            else:
+                classes, numbers = labels["classes_"], Y.ravel()
+                weight = compute_class_weight(self.class_weight, classes=classes, y=classes[numbers])[numbers]
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"class_weight={self.class_weight!r}: {error}") from error
+        if not np.isfinite(weight).all() or weight.min() < 0:
+            raise ValueError(f"class_weight={self.class_weight!r}: weights must be finite and not negative.")
+        weight = weight if sample_weight is None else weight * sample_weight
+        if not weight.any():
+            raise ValueError(f"class_weight={self.class_weight!r} leaves no row a weight above zero.")
+        return weight
+
+    def _observer(self, X, y, sample_weight, layout: Layout, labels: dict) -> EpochTasks | None:
+        """Who tells scikit-learn's callbacks of the epochs, where there are callbacks."""
+        if not hasattr(self, "_skl_callbacks"):
+            return None
+        return EpochTasks(
+            self,
+            "iteration" if self.solver == "lbfgs" else "epoch",
+            lambda theta, history: self._attributes(layout, theta, labels, history),
+            X=X,
+            y=y,
+            metadata=None if sample_weight is None else {"sample_weight": sample_weight},
+        )
 
     def _precision(self, continues: bool) -> np.dtype | None:
         """What fit computes in: `dtype`, or the precision of the model to go on with; None follows X."""
@@ -565,22 +735,77 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     def _history(self, continues: bool) -> History:
         if not (continues and hasattr(self, "loss_curve_")):
             return History()
-        early_stopping = self.early_stopping and self.validation_scores_ is not None
+        stopped_early = self.early_stopping and self.best_validation_score_ is not None
         return History(
             loss_curve=list(self.loss_curve_),
+            learning_rate_curve=list(self.learning_rate_curve_),
             best_loss=np.inf if self.best_loss_ is None else self.best_loss_,
-            validation_scores=list(self.validation_scores_) if early_stopping else [],
-            best_validation_score=self.best_validation_score_ if early_stopping else -np.inf,
+            validation_scores=list(self.validation_scores_ or []),
+            validation_loss_curve=list(self.validation_loss_curve_ or []),
+            best_validation_score=self.best_validation_score_ if stopped_early else -np.inf,
+            best_iteration=self.best_iteration_ if stopped_early else None,
             no_improvement_count=self._no_improvement_count,
             n_samples_seen=self.t_,
         )
 
-    def _fit_stochastic(self, layout, sample, theta, history, labels, random_state, incremental) -> Outcome:
+    def _held_out(self, X, sample, validation, layout, labels, dtype, random_state) -> HeldOut | None:
+        """The rows to watch while training: those given, or a part of the sample, which then trains on the rest."""
+        if validation[0] is not None:
+            X_val, watched = self._validation_sample(*validation, sample.Y.shape[1], labels, dtype)
+            layout = known_layout(layout.units, layout.activation, sp.issparse(X_val))
+        elif self.early_stopping:
+            X_val = X
+            sample.order, held_out = self._split(sample, labels, random_state)
+            watched = Sample(sample.table, sample.Y, sample.weight, held_out)
+        else:
+            return None
+        metric = {None: "accuracy", "loss": "loss"}.get(self.scoring) if not callable(self.scoring) else None
+        if metric is None:
+            metric = self._metric(X_val, watched, layout, labels)
+        return HeldOut(layout, watched, dtype, thread_limit(self.n_threads), metric)
+
+    def _metric(self, X, watched: Sample, layout: Layout, labels: dict) -> Callable[[np.ndarray], float]:
+        """`scoring` on the watched rows, as a function of theta."""
+        scorer = check_scoring(self, scoring=self.scoring)
+        rows = slice(None) if watched.order is None else watched.order
+        X = (X.tocsr() if sp.issparse(X) else X)[rows]
+        Y = watched.Y[rows]
+        y = Y.astype(np.int64) if labels["_multilabel"] else labels["classes_"][Y.ravel()]
+        weight = {} if watched.weight is None else {"sample_weight": watched.weight[rows]}
+        judged = copy.copy(self)
+        vars(judged).pop("feature_names_in_", None)  # X is an array by now
+
+        def metric(theta: np.ndarray) -> float:
+            vars(judged).update(self._attributes(layout, theta, labels, History()))
+            score = scorer(judged, X, y, **weight)
+            if not np.isfinite(score):
+                raise ValueError(f"scoring={self.scoring!r} gave {score} on the validation rows.")
+            return score
+
+        return metric
+
+    def _validation_sample(self, X_val, y_val, sample_weight_val, n_outputs: int, labels: dict, dtype):
+        """X_val as an array, and the sample that it is, checked against what training knows."""
+        try:
+            X_val, y_val, weight = self._validated(X_val, y_val, sample_weight_val, dtype, reset=False)
+        except ValueError as error:
+            raise ValueError(f"X_val, y_val, sample_weight_val: {error}") from error
+        if labels["_multilabel"]:
+            y_val = np.asarray(y_val.toarray() if sp.issparse(y_val) else y_val)
+            Y = np.ascontiguousarray(y_val, dtype=np.uint8)
+            if y_val.ndim != 2 or y_val.shape[1] != n_outputs or (y_val != Y).any() or Y.max() > 1:
+                raise ValueError(f"y_val must hold 0 and 1 in {n_outputs} columns, as y.")
+        else:
+            if y_val.ndim != 1 or not np.isin(y_val, labels["classes_"]).all():
+                raise ValueError(f"y_val must have the labels of y, {labels['classes_'].tolist()}.")
+            Y = (y_val == labels["classes_"][1]).astype(np.uint8).reshape(-1, 1)
+            _check_both_classes("y_val has", Y, labels, "Give it rows of both.")
+        return X_val, Sample(_table(X_val, dtype), Y, _converted_weight(weight, dtype))
+
+    def _fit_stochastic(
+        self, layout, sample, theta, history, labels, random_state, incremental, held_out, observer
+    ) -> Outcome:
         settings = self._settings()
-        validation_score = None
-        if self.early_stopping:
-            sample.order, held_out = self._split(sample, random_state)
-            validation_score = _Accuracy(layout, sample, held_out, theta.dtype, thread_limit(self.n_threads))
         training = StochasticTraining(
             layout,
             sample,
@@ -591,59 +816,65 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             self._batch_rows(sample.n_rows),
             random_state,
             thread_limit(self.n_threads),
-            validation_score,
+            held_out,
+            observer,
         )
         outcome = training.run(one_epoch=incremental)
-        self._publish(layout, theta, labels, history)
-        self.loss_ = history.loss_curve[-1] if history.loss_curve else np.inf
-        self.loss_curve_ = history.loss_curve
-        self.best_loss_ = None if self.early_stopping else history.best_loss
-        self.validation_scores_ = history.validation_scores if self.early_stopping else None
-        self.best_validation_score_ = history.best_validation_score if self.early_stopping else None
-        self._no_improvement_count = history.no_improvement_count
+        vars(self).update(
+            self._attributes(layout, theta, labels, history),
+            loss_=history.loss_curve[-1] if history.loss_curve else np.inf,
+            loss_curve_=history.loss_curve,
+            learning_rate_curve_=history.learning_rate_curve,
+            best_loss_=None if self.early_stopping else history.best_loss,
+            validation_scores_=history.validation_scores if held_out else None,
+            validation_loss_curve_=history.validation_loss_curve if held_out else None,
+            best_validation_score_=history.best_validation_score if self.early_stopping else None,
+            best_iteration_=history.best_iteration if self.early_stopping else None,
+            _no_improvement_count=history.no_improvement_count,
+        )
         # Ctrl-C leaves the steps of its run uncounted, and Adam's moments mean nothing without their count.
         stopped_within = outcome in (Outcome.DIVERGED, Outcome.INTERRUPTED)
         self._keep_optimizer(None if stopped_within else training.optimizer)
-        if outcome is Outcome.MAX_ITER:
+        ends_as_planned = callable(self.learning_rate) or self.learning_rate in SCHEDULES
+        if outcome is Outcome.MAX_ITER and not ends_as_planned:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 "converged yet.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         return outcome
 
-    def _fit_lbfgs(self, layout, sample, theta, history, labels) -> Outcome:
+    def _fit_lbfgs(self, layout, sample, theta, history, labels, observer) -> Outcome:
         outcome, cost, message = minimize_lbfgs(
-            layout, sample, theta, self._settings(), history, thread_limit(self.n_threads)
+            layout, sample, theta, self._settings(), history, thread_limit(self.n_threads), observer
         )
-        self._publish(layout, theta, labels, history)
-        self._keep_optimizer(None)
-        for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
+        for name in _EPOCH_ATTRIBUTES:
             vars(self).pop(name, None)  # of a stochastic solver before
-        self.loss_ = cost
+        vars(self).update(self._attributes(layout, theta, labels, history), loss_=cost)
+        self._keep_optimizer(None)
         if outcome is Outcome.MAX_ITER:
             warnings.warn(
                 f"lbfgs failed to converge after {self.n_iter_} iteration(s): {message}. Increase max_iter "
                 f"({self.max_iter}) or max_fun ({self.max_fun}), or scale the data (StandardScaler).",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         return outcome
 
-    def _publish(self, layout: Layout, theta: np.ndarray, labels: dict, history: History) -> None:
+    def _attributes(self, layout: Layout, theta: np.ndarray, labels: dict, history: History) -> dict[str, Any]:
+        """What makes an estimator a fitted one; to be set all at once, for another thread may be predicting."""
         W, b = layout.views(theta)
-        # All at once: another thread may be predicting.
-        vars(self).update(
-            labels,
-            coefs_=W,
-            intercepts_=b,
-            n_layers_=len(layout.units),
-            n_outputs_=layout.units[-1],
-            out_activation_="logistic",
-            n_iter_=history.n_epochs,
-            t_=history.n_samples_seen,
-        )
+        return {
+            **labels,
+            "coefs_": W,
+            "intercepts_": b,
+            "n_layers_": len(layout.units),
+            "n_outputs_": layout.units[-1],
+            "out_activation_": "logistic",
+            "n_iter_": history.n_epochs,
+            "t_": history.n_samples_seen,
+        }
 
     def _optimizer(self, settings: Settings, theta: np.ndarray, incremental: bool) -> Optimizer:
         """partial_fit goes on with the moments it finds, where they are this solver's; fit starts new ones."""
@@ -675,7 +906,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             )
         return min(self.batch_size, n_rows)
 
-    def _split(self, sample: Sample, random_state) -> tuple[np.ndarray, np.ndarray]:
+    def _split(self, sample: Sample, labels: dict, random_state) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers to train on and to validate on, drawn as scikit-learn draws them."""
         row_ids = np.arange(sample.n_rows, dtype=np.int64)
         stratify = sample.Y.ravel() if sample.Y.shape[1] == 1 else None
@@ -689,6 +920,9 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
+        if not labels["_multilabel"]:
+            advice = "Raise validation_fraction, or give X_val and y_val with rows of both classes."
+            _check_both_classes("The validation set of early_stopping has", sample.Y[held_out], labels, advice)
         for name, rows in (("training", train), ("validation", held_out)):
             if sample.weight is not None and not sample.weight[rows].any():
                 raise ValueError(f"sample_weight is zero for every row of the {name} set of early_stopping.")
@@ -739,27 +973,15 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation, sp.issparse(X))
             theta = layout.initial(check_random_state(self.random_state), dtype or X.dtype)
         weight = _converted_weight(sample_weight, theta.dtype)
-        sample = Sample(_table(X, theta.dtype), Y, weight)
+        sample = Sample(_table(X, theta.dtype), Y, weight, smoothing=self.label_smoothing)
         cost = CostFunction(layout, sample, self.alpha, theta.dtype, thread_limit(self.n_threads))
         return cost, layout, theta
 
 
-class _Accuracy:
-    """Share of the held-out rows, by weight, whose outputs are all right."""
-
-    def __init__(self, layout: Layout, sample: Sample, rows: np.ndarray, dtype, n_threads: int):
-        self._layout = layout
-        self._table = sample.table
-        self._rows = rows
-        self._Y = sample.Y[rows].astype(bool)
-        self._weight = None if sample.weight is None else sample.weight[rows]
-        self._n_threads = n_threads
-        self._Z = np.empty(self._Y.shape, dtype)
-
-    def __call__(self, theta: np.ndarray) -> float:
-        fill_logits(self._layout, theta, self._table, self._rows, self._Z, self._n_threads)
-        right = ((self._Z > 0) == self._Y).all(axis=1)
-        return float(np.average(right, weights=self._weight))
+def _check_both_classes(what: str, Y: np.ndarray, labels: dict, advice: str) -> None:
+    """An error where rows to validate on have one class: no score tells a good model from a constant one there."""
+    if Y.min() == Y.max():
+        raise ValueError(f"{what} only the class {labels['classes_'].tolist()[Y[0, 0]]!r}. {advice}")
 
 
 def _accepted_dtypes(dtype) -> tuple[type, type]:

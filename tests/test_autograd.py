@@ -122,13 +122,13 @@ def test_cost_and_gradient_are_those_of_torch(alpha, weighted, units, f, torch):
 def kernels_steps(p, units, f, batch_size, epochs, **changes):
     """Parameters after the kernels' steps, one for each batch of rows in their order."""
     rule = {"solver": 0, "learning_rate": 0.05, "alpha": 0.3, "momentum": 0.0, "nesterov": False}
-    rule |= {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8} | changes
+    rule |= {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": np.inf} | changes
     layout, theta = Layout(units, f), p.theta.copy()
     moments, n_steps = [np.zeros_like(theta) for _ in range(2)], 0
     work = Workspace(layout, batch_size, theta.dtype, 1)
     for _ in range(epochs):
         n_steps += doors.run_steps(
-            layout.network, rule, n_steps, theta, *moments, doors.Table(p.X), p.Y, p.weight, None,
+            layout.network, rule, n_steps, theta, *moments, doors.Table(p.X), p.Y, p.weight, None, 0.0, None,
             0, len(p.X), batch_size, 60.0, 0.0, work.block_rows, work.blocks, work.gradients, work.partials, 1,
         )[3]  # fmt: skip
     assert n_steps == epochs * -(-len(p.X) // batch_size)

@@ -116,7 +116,7 @@ def cost_and_gradient(units, f, theta, X, Y, weight=None, alpha=0.0, block_rows=
     memory = Memory(layout, len(Y), theta.dtype, block_rows, n_threads)
     gradient, gradient_kept = guarded(layout.n_parameters, theta.dtype)
     cost = doors.cost_and_gradient(
-        layout.network, alpha, theta, gradient, doors.Table(X), Y, weight, *memory.arguments()
+        layout.network, alpha, theta, gradient, doors.Table(X), Y, weight, 0.0, *memory.arguments()
     )
     assert memory.kept()
     assert gradient_kept()
@@ -244,7 +244,7 @@ def test_read_only_arguments_are_taken():
     theta = theta.copy()
     doors.run_steps(
         layout.network, rule, 0, theta, np.zeros_like(theta), np.zeros_like(theta), doors.Table(X), Y, weight, ids,
-        0, 6, 3, 10.0, 0.0, *Memory(layout, 3, float).arguments(),
+        0.0, None, 0, 6, 3, 10.0, 0.0, *Memory(layout, 3, float).arguments(),
     )  # fmt: skip
     assert np.isfinite(theta).all()
 
@@ -271,6 +271,7 @@ def test_logits_are_the_twins_for_any_table_order_and_block(order, kind, dtype):
 def rule(solver, **changes):
     numbers = {"solver": ("sgd", "adam").index(solver), "learning_rate": 0.05, "alpha": 0.3, "momentum": 0.0}
     numbers |= {"nesterov": False, "beta1": 0.8, "beta2": 0.95, "eps": 1e-3}
+    numbers |= {"weight_decay": 0.0, "max_grad_norm": np.inf}
     return numbers | changes
 
 
@@ -306,7 +307,7 @@ class Training:
         memory = Memory(self.layout, batch_size, self.theta.dtype, block_rows, n_threads)
         at, *result = doors.run_steps(
             self.layout.network, self.rule, self.t, self.theta, *(*self.moments, None)[:2],
-            doors.Table(table), Y, weight, ids, start, stop, batch_size, 60.0, 0.0, *memory.arguments(),
+            doors.Table(table), Y, weight, ids, 0.0, None, start, stop, batch_size, 60.0, 0.0, *memory.arguments(),
         )  # fmt: skip
         self.t += result[2]
         assert at == stop
@@ -509,7 +510,7 @@ def test_run_ends_after_the_step_that_passes_its_time():
     memory = Memory(layout, 8, np.float64)
     at, _, rows, steps = doors.run_steps(
         layout.network, RULES["adam"], 0, theta, np.zeros_like(theta), np.zeros_like(theta), doors.Table(X), Y, None,
-        None, 0, 40, 8, -1.0, 0.0, *memory.arguments(),
+        None, 0.0, None, 0, 40, 8, -1.0, 0.0, *memory.arguments(),
     )  # fmt: skip
     assert (at, rows, steps) == (8, 8, 1)
 

@@ -54,7 +54,7 @@ def problems(draw, solver, dtypes=(np.float64,), max_outputs=3):
     n_outputs = draw(st.integers(1, max_outputs))
     X = rng.normal(size=(n_rows, n_features)).astype(draw(st.sampled_from(dtypes)))
     y = rng.integers(0, 2, (n_rows, n_outputs))
-    y[:2] = [[0], [1]]  # both classes
+    y[:4] = [[0], [1], [0], [1]]  # both classes, in a tenth held out too
     params = {
         "hidden_layer_sizes": draw(st.lists(st.integers(1, 9), max_size=3)),
         "activation": draw(st.sampled_from(["identity", "logistic", "tanh", "relu"])),

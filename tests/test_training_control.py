@@ -7,15 +7,16 @@ import signal
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
-from sklearn.neural_network import MLPClassifier
 
 from skbce import BCEMLPClassifier
+from skbce._training.progress import Progress
 from skbce.kernels import doors
 from tests.model_checks import blas_threads
 
@@ -83,7 +84,7 @@ def ctrl_c_after_epochs(monkeypatch):
         run_steps, epochs = doors.run_steps, iter(range(n_epochs))
 
         def run_steps_until_ctrl_c(*args):
-            start = args[10]
+            start = args[12]
             if start == 0 and next(epochs, None) is None:
                 raise KeyboardInterrupt
             return run_steps(*args)
@@ -205,13 +206,13 @@ def test_ctrl_c_in_lbfgs_leaves_the_last_iterate(monkeypatch, n_calls, dtype):
 )
 def test_ctrl_c_while_a_line_is_printed_leaves_a_usable_model(monkeypatch, parameters, n_lines):
     X, y = table()
-    clf = classifier(verbose=True, **parameters)
+    clf = classifier(verbose=2, **parameters)
     with monkeypatch.context() as patch:
-        patch.setattr(builtins, "print", after_calls(n_lines, lambda *args: None, press_ctrl_c))
+        patch.setattr(builtins, "print", after_calls(n_lines, lambda *args, **kwargs: None, press_ctrl_c))
         with pytest.warns(UserWarning, match="Training interrupted by user"):
             clf.fit(X, y)
     assert_usable(clf, X)
-    assert clf.n_iter_ in (n_lines, n_lines + 1, n_lines // 2 + 1)
+    assert clf.n_iter_ == n_lines + 1
 
 
 @ignores_max_iter
@@ -494,54 +495,70 @@ def test_predictions_in_8_threads_at_once_are_those_of_one(method, dtype):
                 np.testing.assert_array_equal(result, expected)
 
 
-NUMBER = re.compile(r"\d+\.\d+")
-
-
 def lines_of_fit(clf, X, y, capsys):
     capsys.readouterr()
     clf.fit(X, y)
-    text = capsys.readouterr().out
-    return NUMBER.sub("#", text), [float(number) for number in NUMBER.findall(text)]
+    return capsys.readouterr().out.splitlines()
 
+
+EPOCH_LINE = re.compile(
+    r"epoch +(?P<epoch>\d+)/(?P<most>\d+)  loss (?P<loss>\S+)"
+    r"(?:  validation loss (?P<validation>\S+)  score (?P<score>\S+))?"
+    r"  learning rate (?P<rate>\S+)  (?P<pace>[\d.e+]+)[kMG]? rows/s"
+)
 
 VERBOSE = {
     "adam": {},
-    "adam, no progress": {"tol": 1.0, "n_iter_no_change": 3},
     "adam, early stopping": {"early_stopping": True},
-    "adam, early stopping, no progress": {"early_stopping": True, "tol": 0.5, "n_iter_no_change": 3},
-    "sgd": {"solver": "sgd"},
-    "sgd, no progress": {"solver": "sgd", "tol": 1.0, "n_iter_no_change": 3},
-    "sgd, early stopping": {"solver": "sgd", "early_stopping": True, "tol": 0.01, "n_iter_no_change": 4},
     "sgd, adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 2},
-    "sgd, adaptive, early stopping": {
-        "solver": "sgd", "learning_rate": "adaptive", "early_stopping": True, "tol": 0.5, "n_iter_no_change": 2,
-    },
-    "sgd, invscaling": {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.2},
-}  # fmt: skip
+    "sgd, cosine, early stopping": {"solver": "sgd", "learning_rate": "cosine", "early_stopping": True},
+}
 
 
 @ignores_max_iter
 @pytest.mark.parametrize("parameters", VERBOSE.values(), ids=VERBOSE)
-def test_verbose_prints_what_mlp_classifier_prints(capsys, parameters):
+def test_verbose_2_prints_the_facts_of_every_epoch(capsys, parameters):
     X, y = table()
-    clf = classifier(verbose=True, **parameters)
-    text, numbers = lines_of_fit(clf, X, y, capsys)
-    theirs = {name: getattr(clf, name) for name in MLPClassifier().get_params()}
-    expected_text, expected_numbers = lines_of_fit(MLPClassifier(**theirs), X, y, capsys)
-    assert text == expected_text
-    assert len(re.findall(r"^Iteration \d+, loss = #$", text, re.MULTILINE)) == clf.n_iter_
-    # 8 digits are printed, and the two sum in different orders.
-    np.testing.assert_allclose(numbers, expected_numbers, rtol=0, atol=2e-8)
+    clf = classifier(verbose=2, **parameters)
+    lines = [line for line in lines_of_fit(clf, X, y, capsys) if "did not improve" not in line]
+    facts = [EPOCH_LINE.fullmatch(line) for line in lines]
+    assert [int(fact["epoch"]) for fact in facts] == list(range(1, clf.n_iter_ + 1))
+    assert {int(fact["most"]) for fact in facts} == {clf.max_iter}
+    # Six digits are printed after the point, of scores four, of rates three in all.
+    np.testing.assert_allclose([float(fact["loss"]) for fact in facts], clf.loss_curve_, rtol=0, atol=5.1e-7)
+    rates = [float(fact["rate"]) for fact in facts]
+    np.testing.assert_allclose(rates, clf.learning_rate_curve_, rtol=5.1e-3)
+    if clf.early_stopping:
+        losses, scores = ([float(fact[name]) for fact in facts] for name in ("validation", "score"))
+        np.testing.assert_allclose(losses, clf.validation_loss_curve_, rtol=0, atol=5.1e-7)
+        np.testing.assert_allclose(scores, clf.validation_scores_, rtol=0, atol=5.1e-5)
+    assert all(float(fact["pace"]) > 0 for fact in facts)
+
+
+def test_verbose_1_prints_a_line_every_half_second_and_the_last_epoch(capsys, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("skbce._training.progress.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    progress = Progress(1, "epoch", most=11, n_rows=100)
+    for epoch in range(1, 12):
+        clock.now += 0.2
+        progress.epoch_ended(epoch, loss=0.5)
+    progress.end()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  loss")[0] for line in lines] == [f"epoch {n:2}/11" for n in (1, 4, 7, 10, 11)]
+    # Three epochs of 100 rows in 0.6 s.
+    assert lines[1].endswith("  500 rows/s")
 
 
 def test_verbose_lbfgs_prints_a_line_an_iteration(capsys):
     X, y = table()
-    clf = classifier(solver="lbfgs", max_iter=2000, tol=1e-3, verbose=True)
-    text, numbers = lines_of_fit(clf, X, y, capsys)
-    assert text == "".join(f"Iteration {i + 1}, loss = #\n" for i in range(clf.n_iter_))
-    # A line has 8 digits.
-    assert abs(numbers[-1] - clf.loss_) < 1e-8
-    assert numbers == sorted(numbers, reverse=True)
+    clf = classifier(solver="lbfgs", max_iter=2000, tol=1e-3, verbose=2)
+    lines = lines_of_fit(clf, X, y, capsys)
+    facts = [re.fullmatch(r"iteration +(\d+)/2000  loss (\S+)  [\d.e+]+[kMG]? rows/s", line) for line in lines]
+    assert [int(fact[1]) for fact in facts] == list(range(1, clf.n_iter_ + 1))
+    losses = [float(fact[2]) for fact in facts]
+    # Six digits are printed after the point.
+    assert abs(losses[-1] - clf.loss_) < 5.1e-7
+    assert losses == sorted(losses, reverse=True)
 
 
 @ignores_max_iter

@@ -17,9 +17,9 @@ from skbce.kernels.network cimport fill_logits, workspace_size
 from skbce.kernels.parallel cimport MAX_SHARDS, has_openmp, max_threads, seconds_now, shard_count
 from skbce.kernels.products cimport add_product, product_backward, weights_gradient
 from skbce.kernels.steps cimport (
-    Run, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
+    Run, all_chunks, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
 )
-from skbce.kernels.updates cimport UpdateRule, sum_of_squares, update
+from skbce.kernels.updates cimport Step, UpdateRule, sum_of_squares, update
 from skbce.kernels.views cimport NetworkView, SampleView, TableView, WorkspaceView
 
 
@@ -80,23 +80,27 @@ cdef class Network:
         return shard_count(&self.view, rows)
 
     def partials_size(self):
-        """How many partial sums the threads leave for each other: a loss a shard, a square a chunk of W."""
-        return MAX_SHARDS + chunk_count(self.view.b_start[0])
+        """How many partial sums the threads leave for each other: losses of shards, squares of chunks."""
+        return MAX_SHARDS + chunk_count(self.view.b_start[0]) + all_chunks(&self.view)
 
 
-cdef SampleView sample_view(Table X, const uint8_t[:, ::1] Y, const int64_t[::1] row_ids) noexcept:
+cdef SampleView sample_view(
+    Table X, const uint8_t[:, ::1] Y, const int64_t[::1] row_ids, double smoothing
+) noexcept:
     cdef SampleView sample
     sample.X = X.view
     sample.Y = &Y[0, 0]
     sample.weight = NULL
     sample.row_ids = NULL
+    sample.smoothing = smoothing
     if row_ids is not None:
         sample.row_ids = &row_ids[0]
     return sample
 
 
 cdef WorkspaceView workspace_view(
-    Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials
+    const NetworkView* net, Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients,
+    double[::1] partials,
 ) noexcept:
     cdef WorkspaceView work
     work.block_rows = block_rows
@@ -106,6 +110,7 @@ cdef WorkspaceView workspace_view(
     work.gradients = &gradients[0, 0]
     work.losses = &partials[0]
     work.squares = &partials[MAX_SHARDS]
+    work.gradient_squares = work.squares + chunk_count(net.b_start[0])
     return work
 
 
@@ -117,6 +122,7 @@ def thread_limit():
 def run_steps(
     Network network, UpdateRule rule, int64_t t, floating[::1] theta, floating[::1] moment1, floating[::1] moment2,
     Table X, const uint8_t[:, ::1] Y, const floating[::1] weight, const int64_t[::1] row_ids,
+    double smoothing, const double[::1] rates,
     Py_ssize_t start, Py_ssize_t stop, Py_ssize_t batch_size, double seconds, double cost_sum,
     Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials, int n_threads,
 ):
@@ -124,9 +130,10 @@ def run_steps(
 
     Returns (where it ended, sum over batches of cost x rows, rows counted, steps taken). It ends before stop when
     so many seconds are over; `cost_sum` is that sum so far, so that it rounds alike however an epoch is cut into runs.
-    A batch whose weights are all zero says nothing of the model: it is passed over.
+    A batch whose weights are all zero says nothing of the model: it is passed over. `rates` has the learning rate of
+    each batch of the epoch, or is None where the rule has one for all.
     """
-    cdef SampleView sample = sample_view(X, Y, row_ids)
+    cdef SampleView sample = sample_view(X, Y, row_ids, smoothing)
     cdef Run run
     cdef floating* moment2_at = NULL
     if weight is not None:
@@ -136,7 +143,10 @@ def run_steps(
     run.net = &network.view
     run.sample = &sample
     run.rule = &rule
-    run.work = workspace_view(block_rows, blocks, gradients, partials)
+    run.rates = NULL
+    if rates is not None:
+        run.rates = &rates[0]
+    run.work = workspace_view(run.net, block_rows, blocks, gradients, partials)
     run.t = t
     run.start, run.stop, run.batch_size = start, stop, batch_size
     run.deadline = seconds_now() + seconds
@@ -155,15 +165,15 @@ def run_steps(
 
 def cost_and_gradient(
     Network network, double alpha, const floating[::1] theta, floating[::1] gradient,
-    Table X, const uint8_t[:, ::1] Y, const floating[::1] weight,
+    Table X, const uint8_t[:, ::1] Y, const floating[::1] weight, double smoothing,
     Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials, int n_threads,
 ):
     """The cost over all rows, with its L2 term, and its gradient in place."""
-    cdef SampleView sample = sample_view(X, Y, None)
+    cdef SampleView sample = sample_view(X, Y, None, smoothing)
     if weight is not None:
         sample.weight = &weight[0]
-    cdef WorkspaceView work = workspace_view(block_rows, blocks, gradients, partials)
     cdef const NetworkView* net = &network.view
+    cdef WorkspaceView work = workspace_view(net, block_rows, blocks, gradients, partials)
     cdef Py_ssize_t i, n = net.n_parameters, n_W = net.b_start[0], n_rows = sample.X.n_rows
     cdef Py_ssize_t n_shards = shard_count(net, n_rows)
     cdef double loss, total
@@ -317,5 +327,6 @@ def layer_gradient(const floating[:, ::1] A, const floating[:, ::1] dZ, floating
 
 def descend(UpdateRule rule, const floating[::1] gradient, floating[::1] theta, floating[::1] velocity):
     """One plain step on a flat vector, the gradient being the mean's: theta -= learning_rate gradient."""
+    cdef Step step = Step(t=1, learning_rate=rule.learning_rate, scale=1, alpha=rule.alpha, keep=1)
     with nogil:
-        update(&rule, rule.alpha, 1, 1, theta.shape[0], &gradient[0], &theta[0], &velocity[0], <floating*>NULL)
+        update(&rule, &step, theta.shape[0], &gradient[0], &theta[0], &velocity[0], <floating*>NULL)

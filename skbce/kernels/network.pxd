@@ -122,12 +122,13 @@ cdef inline void gather_targets(
     const SampleView* sample, Py_ssize_t n_outputs, Py_ssize_t start, Py_ssize_t rows,
     floating* Y, floating* weight,
 ) noexcept nogil:
-    """Y and weight of a block's rows, as numbers"""
+    """Y = smoothing / 2 + (1 - smoothing) y, and weight, of a block's rows"""
     cdef Py_ssize_t i, k, r
+    cdef floating low = 0.5 * sample.smoothing, span = 1 - sample.smoothing
     for i in range(rows):
         r = row_number(sample.row_ids, start, i)
         for k in range(n_outputs):
-            Y[i * n_outputs + k] = sample.Y[r * n_outputs + k]
+            Y[i * n_outputs + k] = low + span * sample.Y[r * n_outputs + k]
         if sample.weight != NULL:
             weight[i] = (<const floating*>sample.weight)[r]
 

@@ -2,17 +2,19 @@
 
     shards    each thread takes its shards of the batch forward and backward, into the shard's own gradient
     barrier
+    clipping  only with a longest gradient: each thread sums its chunks over shards, and measures them; barrier
     update    each thread takes its chunks of the parameters: sum over shards, step of the rule, sum of squares
     barrier
 """
 
 from cython cimport floating
+from libc.math cimport HUGE_VAL, sqrt
 from libc.stdint cimport int64_t
 
 from skbce.kernels.network cimport summed_gradient
 from skbce.kernels.parallel cimport CHUNK, barrier, cut, seconds_now, shard_count, thread_count, thread_number
 from skbce.kernels.table cimport row_number
-from skbce.kernels.updates cimport UpdateRule, sum_of_squares, update
+from skbce.kernels.updates cimport Step, UpdateRule, sum_of_gradient_squares, sum_of_squares, update
 from skbce.kernels.views cimport NetworkView, SampleView, WorkspaceView
 
 
@@ -20,6 +22,7 @@ cdef struct Run:
     const NetworkView* net
     const SampleView* sample
     const UpdateRule* rule
+    const double* rates        # the learning rate of each batch of the epoch, or NULL
     WorkspaceView work
     int64_t t                  # steps before this run
     Py_ssize_t start
@@ -96,24 +99,66 @@ cdef inline void squares_of_chunks(
         work.squares[chunk] = sum_of_squares(min(<Py_ssize_t>CHUNK, n_W - chunk * CHUNK), theta + chunk * CHUNK)
 
 
+cdef inline void chunk_bounds(
+    const NetworkView* net, Py_ssize_t chunk, Py_ssize_t* begin, Py_ssize_t* end
+) noexcept nogil:
+    """where chunk 0, 1, .. of theta begins and ends: those of W come first, then those of b"""
+    cdef Py_ssize_t n_W = net.b_start[0], W_chunks = chunk_count(n_W)
+    if chunk < W_chunks:
+        begin[0] = chunk * CHUNK
+        end[0] = min(begin[0] + CHUNK, n_W)
+    else:
+        begin[0] = n_W + (chunk - W_chunks) * CHUNK
+        end[0] = min(begin[0] + CHUNK, net.n_parameters)
+
+
+cdef inline Py_ssize_t all_chunks(const NetworkView* net) noexcept nogil:
+    """chunks of theta"""
+    return chunk_count(net.b_start[0]) + chunk_count(net.n_parameters - net.b_start[0])
+
+
+cdef inline Py_ssize_t first_chunk(const NetworkView* net, Py_ssize_t thread) noexcept nogil:
+    """where the chunks of a thread begin; those of the next one begin where they end"""
+    return cut(all_chunks(net), thread_count(), thread)
+
+
+cdef inline void measure_chunks(
+    const NetworkView* net, const UpdateRule* rule, const WorkspaceView* work, Py_ssize_t n_shards,
+    double total, const floating* theta,
+) noexcept nogil:
+    """this thread's chunks: the gradient summed over shards, and its squares left in gradient_squares[chunk]"""
+    cdef Py_ssize_t W_chunks = chunk_count(net.b_start[0]), chunk, begin, end
+    for chunk in range(first_chunk(net, thread_number()), first_chunk(net, thread_number() + 1)):
+        chunk_bounds(net, chunk, &begin, &end)
+        sum_shards(work, theta, n_shards, begin, end)
+        work.gradient_squares[chunk] = sum_of_gradient_squares(
+            rule.alpha if chunk < W_chunks else 0, total, end - begin,
+            <const floating*>work.gradients + begin, theta + begin,
+        )
+
+
+cdef inline double clipping(const NetworkView* net, const UpdateRule* rule, const WorkspaceView* work) noexcept nogil:
+    """min(1, max_grad_norm / |g|), for |g| from what `measure_chunks` left"""
+    cdef double norm = sqrt(sum_of(all_chunks(net), work.gradient_squares))
+    return rule.max_grad_norm / norm if norm > rule.max_grad_norm else 1
+
+
 cdef inline void update_chunks(
     const NetworkView* net, const UpdateRule* rule, const WorkspaceView* work, Py_ssize_t n_shards,
-    double total, int64_t t, floating* theta, floating* moment1, floating* moment2,
+    const Step* step, floating* theta, floating* moment1, floating* moment2,
 ) noexcept nogil:
-    """this thread's chunks of theta, W first and then b, which has no L2 term"""
-    cdef Py_ssize_t n_W = net.b_start[0], W_chunks = chunk_count(n_W)
-    cdef Py_ssize_t n_chunks = W_chunks + chunk_count(net.n_parameters - n_W)
-    cdef Py_ssize_t chunk, begin, end
-    cdef Py_ssize_t first = cut(n_chunks, thread_count(), thread_number())
-    cdef Py_ssize_t last = cut(n_chunks, thread_count(), thread_number() + 1)
+    """this thread's chunks of theta, W first and then b, which has no L2 term and no decay; 1 shard: summed before"""
+    cdef Py_ssize_t W_chunks = chunk_count(net.b_start[0]), chunk, begin, end
+    cdef Step of_W = step[0], of_b = step[0]
     cdef bint is_W
-    for chunk in range(first, last):
+    of_b.alpha = 0
+    of_b.keep = 1
+    for chunk in range(first_chunk(net, thread_number()), first_chunk(net, thread_number() + 1)):
+        chunk_bounds(net, chunk, &begin, &end)
         is_W = chunk < W_chunks
-        begin = chunk * CHUNK if is_W else n_W + (chunk - W_chunks) * CHUNK
-        end = min(begin + CHUNK, n_W if is_W else net.n_parameters)
         sum_shards(work, theta, n_shards, begin, end)
         update(
-            rule, rule.alpha if is_W else 0, total, t, end - begin, <floating*>work.gradients + begin,
+            rule, &of_W if is_W else &of_b, end - begin, <floating*>work.gradients + begin,
             theta + begin, moment1 + begin, moment2 + begin if moment2 != NULL else NULL,
         )
         if is_W and rule.alpha > 0:
@@ -124,8 +169,10 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
     """all steps of a run; every thread of the region calls it, and the first one keeps the books"""
     cdef Py_ssize_t at = run.start, end, n_shards, n_steps = 0
     cdef Py_ssize_t W_chunks = chunk_count(run.net.b_start[0])
-    cdef bint keeps_books = thread_number() == 0
+    cdef bint keeps_books = thread_number() == 0, clips = run.rule.max_grad_norm < HUGE_VAL
     cdef double total, squares
+    cdef Step step
+    step.alpha = run.rule.alpha
     while at < run.stop:
         end = min(at + run.batch_size, run.stop)
         total = total_weight(run.sample, theta, at, end)
@@ -144,9 +191,16 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
                 run.rows_counted += end - at
                 if seconds_now() > run.deadline:
                     run.stop = end
-            update_chunks(
-                run.net, run.rule, &run.work, n_shards, total, run.t + n_steps, theta, moment1, moment2
-            )
+            step.t = run.t + n_steps
+            step.learning_rate = run.rule.learning_rate if run.rates == NULL else run.rates[at // run.batch_size]
+            step.keep = 1 - step.learning_rate * run.rule.weight_decay
+            step.scale = 1 / total
+            if clips:
+                measure_chunks(run.net, run.rule, &run.work, n_shards, total, theta)
+                barrier()
+                step.scale *= clipping(run.net, run.rule, &run.work)
+                n_shards = 1
+            update_chunks(run.net, run.rule, &run.work, n_shards, &step, theta, moment1, moment2)
             barrier()
         at = end
     if keeps_books:

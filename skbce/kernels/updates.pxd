@@ -1,7 +1,8 @@
 """One step down the gradient: plain and with momentum (SGD), and Adam. Elementwise over the flat vector.
 
-`gradient` holds sums over the batch; the mean's gradient with the L2 term is (gradient + alpha theta) / total,
-total being the rows, or the sum of their weights.
+`gradient` holds sums over the batch; the mean's gradient with the L2 term is (gradient + alpha theta) scale, scale
+being 1 / total, total the rows, or the sum of their weights; less where the gradient is clipped. A step of size
+`learning_rate` starts from keep theta: keep is 1, or 1 - learning_rate weight_decay.
 """
 
 from cython cimport floating
@@ -15,13 +16,23 @@ cdef enum Solver:
 
 cdef struct UpdateRule:
     Solver solver
-    double learning_rate
+    double learning_rate   # of every step, where they have none of their own
     double alpha           # strength of the L2 term on W
+    double weight_decay    # of W, apart from the gradient
+    double max_grad_norm   # the gradient's longest length; inf for any
     double momentum        # SGD
     bint nesterov
     double beta1           # Adam
     double beta2
     double eps
+
+# What differs from step to step, and between W and b.
+cdef struct Step:
+    int64_t t                  # 1, 2, ..
+    double learning_rate
+    double scale               # of the gradient's sums
+    double alpha               # 0 for b
+    double keep                # 1 for b
 
 
 cdef inline floating square_root(floating x) noexcept nogil:
@@ -49,13 +60,35 @@ cdef inline double sum_of_squares(Py_ssize_t n, const floating* x) noexcept nogi
     return total
 
 
-cdef inline void sgd(
-    const UpdateRule* rule, double alpha, double total,
-    Py_ssize_t n, const floating* gradient, floating* theta, floating* velocity,
+cdef inline double sum_of_gradient_squares(
+    double alpha, double total, Py_ssize_t n, const floating* gradient, const floating* theta
 ) noexcept nogil:
-    """u = momentum velocity - learning_rate g; theta += u, or with Nesterov momentum u - learning_rate g"""
-    cdef floating learning_rate = rule.learning_rate, momentum = rule.momentum
-    cdef floating decay = alpha, scale = 1 / total
+    """sum g_i^2 of the mean's gradient, in double, in lanes as `sum_of_squares`"""
+    cdef double lanes[8]
+    cdef double sum = 0, g
+    cdef floating decay = alpha
+    cdef Py_ssize_t i, k
+    for k in range(8):
+        lanes[k] = 0
+    for i in range(0, n - 7, 8):
+        for k in range(8):
+            g = gradient[i + k] + decay * theta[i + k]
+            lanes[k] += g * g
+    for i in range(n - n % 8, n):
+        g = gradient[i] + decay * theta[i]
+        sum += g * g
+    for k in range(8):
+        sum += lanes[k]
+    return sum / (total * total)
+
+
+cdef inline void sgd(
+    const UpdateRule* rule, const Step* step, Py_ssize_t n, const floating* gradient, floating* theta,
+    floating* velocity,
+) noexcept nogil:
+    """u = momentum velocity - learning_rate g; theta = keep theta + u, with Nesterov + momentum u - learning_rate g"""
+    cdef floating learning_rate = step.learning_rate, momentum = rule.momentum
+    cdef floating decay = step.alpha, scale = step.scale, keep = step.keep
     cdef floating g, u
     cdef Py_ssize_t i
     if rule.nesterov:
@@ -63,40 +96,40 @@ cdef inline void sgd(
             g = (gradient[i] + decay * theta[i]) * scale
             u = momentum * velocity[i] - learning_rate * g
             velocity[i] = u
-            theta[i] += momentum * u - learning_rate * g
+            theta[i] = keep * theta[i] + (momentum * u - learning_rate * g)
     else:
         for i in range(n):
             g = (gradient[i] + decay * theta[i]) * scale
             u = momentum * velocity[i] - learning_rate * g
             velocity[i] = u
-            theta[i] += u
+            theta[i] = keep * theta[i] + u
 
 
 cdef inline void adam(
-    const UpdateRule* rule, double alpha, double total, int64_t t,
-    Py_ssize_t n, const floating* gradient, floating* theta, floating* m, floating* v,
+    const UpdateRule* rule, const Step* step, Py_ssize_t n, const floating* gradient, floating* theta,
+    floating* m, floating* v,
 ) noexcept nogil:
     """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
-    theta -= learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)"""
-    cdef floating step_size = rule.learning_rate * sqrt(1 - pow(rule.beta2, t)) / (1 - pow(rule.beta1, t))
+    theta = keep theta - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)"""
+    cdef floating step_size = step.learning_rate * sqrt(1 - pow(rule.beta2, step.t)) / (1 - pow(rule.beta1, step.t))
     cdef floating beta1 = rule.beta1, rest1 = 1 - rule.beta1
     cdef floating beta2 = rule.beta2, rest2 = 1 - rule.beta2
-    cdef floating eps = rule.eps, decay = alpha, scale = 1 / total
+    cdef floating eps = rule.eps, decay = step.alpha, scale = step.scale, keep = step.keep
     cdef floating g
     cdef Py_ssize_t i
     for i in range(n):
         g = (gradient[i] + decay * theta[i]) * scale
         m[i] = beta1 * m[i] + rest1 * g
         v[i] = beta2 * v[i] + rest2 * (g * g)
-        theta[i] -= step_size * m[i] / (square_root(v[i]) + eps)
+        theta[i] = keep * theta[i] - step_size * m[i] / (square_root(v[i]) + eps)
 
 
 cdef inline void update(
-    const UpdateRule* rule, double alpha, double total, int64_t t,
-    Py_ssize_t n, const floating* gradient, floating* theta, floating* moment1, floating* moment2,
+    const UpdateRule* rule, const Step* step, Py_ssize_t n, const floating* gradient, floating* theta,
+    floating* moment1, floating* moment2,
 ) noexcept nogil:
-    """step t of the rule on n neighbouring parameters; SGD's velocity is moment1"""
+    """one step of the rule on n neighbouring parameters; SGD's velocity is moment1"""
     if rule.solver == ADAM:
-        adam(rule, alpha, total, t, n, gradient, theta, moment1, moment2)
+        adam(rule, step, n, gradient, theta, moment1, moment2)
     else:
-        sgd(rule, alpha, total, n, gradient, theta, moment1)
+        sgd(rule, step, n, gradient, theta, moment1)

@@ -36,6 +36,7 @@ cdef struct SampleView:
     const uint8_t* Y           # n_rows x n_L, 0 or 1
     const void* weight         # n_rows, in the network's precision, or NULL
     const int64_t* row_ids     # the order in which rows are taken, or NULL for the table's own
+    double smoothing           # targets are smoothing / 2 and 1 - smoothing / 2
 
 
 # Memory that the threads of a region work in, sized by skbce._parameters.Workspace.
@@ -47,3 +48,4 @@ cdef struct WorkspaceView:
     void* gradients
     double* losses             # one a shard
     double* squares            # one a chunk of W
+    double* gradient_squares   # one a chunk of theta

@@ -1,0 +1,223 @@
+"""How a network is trained batch by batch: epochs, shuffling, stopping. Policy; the maths is in kernels/."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbce._parameters import Layout, Workspace, aligned_zeros
+from skbce._threads import Pace
+from skbce._training import schedules
+from skbce._training.history import History
+from skbce._training.progress import Progress
+from skbce._training.sample import Sample
+from skbce._training.settings import Settings
+from skbce._training.stopping import Deadline, Observer, Outcome
+from skbce.kernels import doors
+
+_N_MOMENTS = {"sgd": 1, "adam": 2}
+
+
+@dataclass
+class Optimizer:
+    """What a stochastic solver carries from step to step: moments (sgd: the velocity), steps, learning rate."""
+
+    moments: list[np.ndarray]
+    n_steps: int
+    learning_rate: float
+
+    @classmethod
+    def new(cls, settings: Settings, n_parameters: int, dtype) -> "Optimizer":
+        moments = [aligned_zeros(n_parameters, dtype) for _ in range(_N_MOMENTS[settings.solver])]
+        return cls(moments, 0, float(settings.learning_rate_init))
+
+
+class StochasticTraining:
+    """Epochs of sgd or adam over one sample; `theta`, `optimizer` and `history` change in place.
+
+    Parameters
+    ----------
+    layout, sample, settings, optimizer, history
+        See their classes.
+    theta : ndarray of shape (layout.n_parameters,)
+        Where training starts from, and where the result is.
+    batch_size : int
+        1 .. sample.n_rows.
+    random_state : RandomState
+        Shuffles the rows.
+    n_threads : int
+        Most threads to use; the result does not depend on it.
+    held_out : callable(theta) -> (score, loss), optional
+        Noted every epoch. With `settings.early_stopping` the score decides when to end, and the theta with the best
+        one is kept.
+    observer : Observer, optional
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        sample: Sample,
+        theta: np.ndarray,
+        optimizer: Optimizer,
+        settings: Settings,
+        history: History,
+        batch_size: int,
+        random_state: np.random.RandomState,
+        n_threads: int,
+        held_out: Callable[[np.ndarray], tuple[float, float]] | None = None,
+        observer: Observer | None = None,
+    ):
+        self.layout = layout
+        self.sample = sample
+        self.theta = theta
+        self.optimizer = optimizer
+        self.settings = settings
+        self.history = history
+        self.batch_size = batch_size
+        self.random_state = random_state
+        self.held_out = held_out
+        self.observer = observer
+        if settings.shuffle and sample.order is None:
+            sample.order = np.arange(sample.n_rows, dtype=np.int64)
+        self._has_schedule = callable(settings.learning_rate) or settings.learning_rate in schedules.SCHEDULES
+        self._scheduled_epochs = 0
+        self._deadline = Deadline(settings.max_time)
+        self._progress = Progress(settings.verbose, "epoch", settings.max_iter, sample.n_rows)
+        self._work = Workspace(layout, batch_size, theta.dtype, n_threads)
+        self._pace = Pace(self._work.n_threads)
+        self._finite_theta = theta.copy()
+        self._best_theta = theta.copy() if settings.early_stopping else None
+
+    def run(self, one_epoch: bool = False) -> Outcome:
+        """Train until a reason to stop; theta ends finite, and at the best score where one is watched.
+
+        One epoch goes on with the schedule of the epochs before it; many begin a new one.
+        """
+        if one_epoch:
+            self._scheduled_epochs = len(self.history.loss_curve)
+        try:
+            outcome = self._epochs(one_epoch)
+        except KeyboardInterrupt:
+            outcome = Outcome.INTERRUPTED
+        finally:
+            self._progress.end()
+        if not np.isfinite(self.theta).all():
+            outcome = Outcome.DIVERGED
+        if outcome is Outcome.DIVERGED:
+            self.theta[...] = self._finite_theta
+        if self._best_theta is not None:
+            self.theta[...] = self._best_theta
+        return outcome
+
+    def _epochs(self, one_epoch: bool) -> Outcome:
+        history, settings, observer = self.history, self.settings, self.observer
+        history.n_epochs = 0
+        while history.n_epochs < settings.max_iter:
+            if observer is not None:
+                observer.epoch_begins(self.theta, history)
+            cost, n_rows = self._epoch()
+            if not (np.isfinite(cost) and np.isfinite(self.theta).all()):
+                return Outcome.DIVERGED
+            self._finite_theta[...] = self.theta
+            self._record(cost, n_rows)
+            if observer is not None and observer.epoch_ends(self.theta, history):
+                return Outcome.STOPPED
+            if history.no_improvement_count > settings.n_iter_no_change:
+                if self._stops():
+                    return Outcome.CONVERGED
+                history.no_improvement_count = 0
+            if one_epoch:
+                return Outcome.EPOCH_DONE
+            if self._deadline.is_over():
+                return Outcome.TIME_OVER
+        return Outcome.MAX_ITER
+
+    def _epoch(self) -> tuple[float, int]:
+        """One pass over the sample, or what of it there is time for.
+
+        Returns the mean over the rows of their batches' costs, and how many rows were seen.
+        """
+        sample, optimizer, settings = self.sample, self.optimizer, self.settings
+        if settings.shuffle:
+            self.random_state.shuffle(sample.order)
+        rates = self._scheduled_rates()
+        rule = settings.update_rule(optimizer.learning_rate)
+        moment1, moment2 = (*optimizer.moments, None)[:2]
+        work = self._work
+        at, cost_sum, rows_counted = 0, 0.0, 0
+        while at < sample.n_rows:
+            n_threads, seconds = self._pace.choose()
+            start, started = at, time.perf_counter()
+            # Ctrl-C is seen between two of these calls.
+            at, cost_sum, rows, steps = doors.run_steps(
+                self.layout.network, rule, optimizer.n_steps, self.theta, moment1, moment2,
+                sample.table, sample.Y, sample.weight, sample.order, sample.smoothing, rates,
+                at, sample.n_rows, self.batch_size, min(seconds, self._deadline.remaining()), cost_sum,
+                work.block_rows, work.blocks, work.gradients, work.partials, n_threads,
+            )  # fmt: skip
+            self._pace.record(n_threads, at - start, time.perf_counter() - started)
+            optimizer.n_steps += steps
+            rows_counted += rows
+            if self._deadline.is_over():
+                break
+        if rates is not None:
+            optimizer.learning_rate = float(rates[(at - 1) // self.batch_size])
+        return (cost_sum / rows_counted if rows_counted else 0.0), at
+
+    def _scheduled_rates(self) -> np.ndarray | None:
+        """The learning rate of each step of the next epoch, where they follow a schedule."""
+        if not self._has_schedule:
+            return None
+        settings, n_steps = self.settings, -(-self.sample.n_rows // self.batch_size)
+        factors = schedules.factors(settings.learning_rate, self._scheduled_epochs, n_steps, settings.max_iter)
+        self._scheduled_epochs += 1
+        return settings.learning_rate_init * factors
+
+    def _record(self, cost: float, n_rows: int) -> None:
+        """Book the epoch: curves, best values, the count of epochs without improvement, the next learning rate."""
+        history, settings = self.history, self.settings
+        history.n_epochs += 1
+        history.n_samples_seen += n_rows
+        history.loss_curve.append(cost)
+        history.learning_rate_curve.append(self.optimizer.learning_rate)
+        score = self._held_out_score() if self.held_out is not None else None
+        if settings.early_stopping:
+            improved = score >= history.best_validation_score + settings.tol
+            if score > history.best_validation_score:
+                self._best_theta[...] = self.theta
+                history.best_validation_score = score
+                history.best_iteration = len(history.loss_curve)
+        else:
+            improved = cost <= history.best_loss - settings.tol
+            history.best_loss = min(cost, history.best_loss)
+        self._progress.epoch_ended(history.n_epochs, cost, history)
+        history.no_improvement_count = 0 if improved else history.no_improvement_count + 1
+        if settings.solver == "sgd" and settings.learning_rate == "invscaling":
+            scale = (history.n_samples_seen + 1) ** settings.power_t
+            self.optimizer.learning_rate = float(settings.learning_rate_init) / scale
+
+    def _held_out_score(self) -> float:
+        score, loss = self.held_out(self.theta)
+        self.history.validation_scores.append(score)
+        self.history.validation_loss_curve.append(loss)
+        return score
+
+    def _stops(self) -> bool:
+        """Whether too many epochs without improvement end training, or only lower the learning rate."""
+        settings, optimizer = self.settings, self.optimizer
+        watched = "Validation score" if settings.early_stopping else "Training loss"
+        verdict = "Stopping."
+        stops = True
+        if settings.solver == "sgd" and settings.learning_rate == "adaptive":
+            stops = optimizer.learning_rate <= 1e-6
+            if stops:
+                verdict = "Learning rate too small. Stopping."
+            else:
+                optimizer.learning_rate /= 5.0
+                verdict = f"Setting learning rate to {optimizer.learning_rate:f}"
+        self._progress.say(
+            f"{watched} did not improve more than tol={settings.tol:f} "
+            f"for {settings.n_iter_no_change:g} consecutive epochs. {verdict}"
+        )
+        return stops
