@@ -177,6 +177,13 @@ def test_scores_that_began_later_end_with_the_loss():
     assert display.best_iterations == [epochs[np.argmax(clf.validation_scores_)]]
 
 
+def test_network_without_a_first_score_has_no_chosen_epoch():
+    clf = fitted(MLPClassifier, early_stopping=True, attributes={"validation_scores_": []})  # Ctrl-C came between
+    display = LossCurveDisplay.from_estimator(clf)
+    assert display.best_iterations == [None]
+    assert y_labels(display) == ["loss (nats per sample)"]
+
+
 def test_one_epoch_is_seen_as_a_point():
     (line,) = LossCurveDisplay.from_estimator(fitted(max_iter=1)).lines_["loss_curves"]
     assert line.get_marker() == "."
@@ -365,11 +372,14 @@ def test_multilabel_network_has_curves():
 
 def test_estimator_is_left_as_it_was():
     clf = with_everything()
+    clf.validation_loss_curve_ = np.array(clf.validation_loss_curve_)
     before = copy.deepcopy(vars(clf))
     display = LossCurveDisplay.from_estimator(clf)
     display.loss_curves[0][:] = 0
+    display.validation_loss_curves[0][:] = 0
     assert vars(clf).keys() == before.keys()
     assert clf.loss_curve_ == before["loss_curve_"]
+    np.testing.assert_array_equal(clf.validation_loss_curve_, before["validation_loss_curve_"])
 
 
 @pytest.mark.parametrize("cls", [BCEMLPClassifier, MLPClassifier])
