@@ -1,5 +1,6 @@
 """LossCurveDisplay: how training went, epoch by epoch. matplotlib is imported where something is drawn."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,9 @@ _GREY = "0.35"
 
 # Characters; a longer name made of parameters would cover the curves.
 _LONGEST_NAME = 40
+
+# In a legend; of more estimators, whose colours run through a scale, every second or third is named.
+_MOST_NAMES = 10
 
 # The label of each panel's axis, and its height in a figure of several.
 _PANELS = {
@@ -147,8 +151,8 @@ class LossCurveDisplay:
         ax : matplotlib Axes or array-like of them, default=None
             An Axes for each panel; None makes a figure.
         names : str or list of str, default=None
-            What the legend calls the estimators. By default their classes or the parameters by which they differ, if
-            there are several.
+            What the legend calls the estimators (ten at most). By default their classes or the parameters by which
+            they differ, if there are several.
         panels : {'auto', 'loss', 'score', 'learning_rate'} or list of the last three, default='auto'
             What to draw. 'auto' is the loss, the validation score where there is one, and the learning rate where
             it changes: the first of these if `ax` has fewer Axes.
@@ -209,7 +213,8 @@ class LossCurveDisplay:
         TypeError
             For an `ax` that is not of Axes.
         ValueError
-            For a panel that is unknown or has nothing to show, and for another number of Axes than panels.
+            For a panel that is unknown or has nothing to show, for another number of Axes than panels, and for
+            `loss_curves` without an epoch.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         from matplotlib.cbook import normalize_kwargs
@@ -243,6 +248,8 @@ class LossCurveDisplay:
         return any(curve is not None and curve.size for curve in self._curves(kind))
 
     def _chosen_panels(self, panels: str | Sequence[str], most: int) -> list[str]:
+        if not self._has(_KINDS[0]):
+            raise ValueError("loss_curves must hold at least one epoch.")
         there = {kind.panel for kind in _KINDS if self._has(kind)}
         if isinstance(panels, str) and panels == "auto":
             rates = [curve for curve in self._curves(_KINDS[-1]) if curve is not None and curve.size]
@@ -322,6 +329,7 @@ class LossCurveDisplay:
                 lines = [lines[n] for lines in self.lines_.values() if lines[n] is not None]
                 if lines:
                     handles.append(Line2D([], [], color=lines[0].get_color(), label=self._name(n)))
+            handles = handles[:: math.ceil(len(handles) / _MOST_NAMES)]
             losses = [kind for kind in _KINDS[:2] if kind.name in drawn]
             if len(losses) == 2:
                 for kind in losses:
@@ -330,7 +338,8 @@ class LossCurveDisplay:
         if any(self.marks_):
             label = f"epoch {self.best_iterations[0]}, chosen" if alone else "epoch chosen"
             handles.append(Line2D([], [], **_dot(_GREY), label=label))
-        self.ax_.legend(handles=handles, title=self._name(0) if alone and self.names is not None else None)
+        # "best" said aloud: as matplotlib's default it would warn where long curves make the search slow.
+        self.ax_.legend(handles=handles, loc="best", title=self._name(0) if alone and self.names is not None else None)
 
 
 def _dot(color) -> dict[str, Any]:

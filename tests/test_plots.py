@@ -316,6 +316,14 @@ def test_many_estimators_have_colours_of_their_own():
     assert len({to_rgba(line.get_color()) for line in display.lines_["loss_curves"]}) == 12
 
 
+@pytest.mark.parametrize(("n_estimators", "step"), [(10, 1), (11, 2), (50, 5)])
+def test_legend_of_many_estimators_names_ten_at_most(n_estimators, step, tmp_path):
+    curve = np.linspace(0.7, 0.1, 30)
+    display = LossCurveDisplay(loss_curves=[curve] * n_estimators, validation_scores=[1 - curve] * n_estimators).plot()
+    assert legend_of(display) == [f"estimator {n}" for n in range(1, n_estimators + 1, step)]
+    display.figure_.savefig(tmp_path / "curves.png")  # warns, which is an error, where the legend leaves no room
+
+
 def test_name_of_one_estimator_heads_the_legend_if_it_was_given():
     named, unnamed = (LossCurveDisplay.from_estimator(fitted(), names=names) for names in ("net", None))
     assert named.ax_.get_legend().get_title().get_text() == "net"
@@ -496,6 +504,12 @@ def test_display_can_be_made_from_arrays():
     assert_drawn(display.lines_["loss_curves"][0], [1, 2], [0.7, 0.6])
     assert_drawn(display.lines_["validation_scores"][1], [1], [0.9])
     assert legend_of(display) == ["estimator 1", "estimator 2", "epoch chosen"]
+
+
+@pytest.mark.parametrize("loss_curves", [[], [[]], [[], []]])
+def test_display_without_an_epoch_is_an_error(loss_curves):
+    with pytest.raises(ValueError, match="loss_curves must hold at least one epoch"):
+        LossCurveDisplay(loss_curves=loss_curves).plot()
 
 
 @pytest.mark.parametrize("color", [{"color": "black"}, {"c": "black"}])
