@@ -5,5 +5,14 @@ from skbce._config import show_config
 from skbce._version import __version__
 from skbce.classifier import BCEMLPClassifier
 from skbce.gradient_check import GradientCheck, check_gradients
+from skbce.plots import LossCurveDisplay
 
-__all__ = ["BCEMLPClassifier", "GradientCheck", "__version__", "backprop", "check_gradients", "show_config"]
+__all__ = [
+    "BCEMLPClassifier",
+    "GradientCheck",
+    "LossCurveDisplay",
+    "__version__",
+    "backprop",
+    "check_gradients",
+    "show_config",
+]

@@ -1,9 +1,14 @@
 """Fixtures of several test files."""
 
+import os
+
 import pytest
 from threadpoolctl import threadpool_limits
 
 from tests.model_checks import blas_threads
+
+# Figures without windows, also in the documents' examples.
+os.environ["MPLBACKEND"] = "Agg"
 
 
 @pytest.fixture
