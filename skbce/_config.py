@@ -1,7 +1,8 @@
 """What skbce runs on."""
 
 import platform
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, metadata, version
 
 from threadpoolctl import threadpool_info
 
@@ -27,6 +28,16 @@ def config() -> dict[str, str]:
         "threads": str(thread_limit(None)),
         "BLAS": ", ".join(sorted(blas)) or "unknown",
     }
+
+
+@cache
+def documentation_url() -> str:
+    """Where the documentation is, as the package's metadata say; empty where they do not."""
+    try:
+        urls = metadata("skbce").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return ""
+    return next((url.partition(",")[2].strip() for url in urls if url.startswith("Documentation,")), "")
 
 
 def show_config() -> None:

@@ -28,6 +28,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skbce._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from skbce._config import documentation_url
 from skbce._parameters import ACTIVATIONS, Layout, known_layout
 from skbce._prediction import fill_logits
 from skbce._threads import thread_limit, working
@@ -248,6 +249,10 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     >>> bool(clf.fit(X_train, y_train).score(X_test, y_test) > 0.95)
     True
     """
+
+    # For the link in the HTML representation; scikit-learn's own documentation has nothing on this class.
+    _doc_link_module = "skbce"
+    _doc_link_template = property(lambda self: documentation_url())
 
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],

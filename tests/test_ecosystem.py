@@ -3,6 +3,7 @@
 import copy
 import inspect
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skbce import BCEMLPClassifier, GradientCheck, check_gradients
+from skbce._config import documentation_url
 
 # max_iter is small so that the tests are quick; nothing here depends on convergence.
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer:sklearn.exceptions.ConvergenceWarning")
@@ -116,6 +118,27 @@ def test_repr_names_the_class_and_what_was_changed():
     assert "BCEMLPClassifier" in html
     assert "alpha" in html
     assert "BCEMLPClassifier" in scaled()._repr_html_()
+
+
+@pytest.mark.parametrize("url", ["", "https://docs.example/skbce"])
+def test_html_links_to_the_documentation_that_the_package_names(monkeypatch, url):
+    monkeypatch.setattr("skbce.classifier.documentation_url", lambda: url)
+    assert BCEMLPClassifier()._get_doc_link() == url
+    links = re.findall(r'href="(https?://[^"]*)"', BCEMLPClassifier()._repr_html_())
+    assert [link for link in links if "BCEMLP" in link or link == url] == [url] * bool(url)
+
+
+@pytest.mark.parametrize(
+    ("urls", "expected"),
+    [
+        (None, ""),
+        (["Source, https://s.example"], ""),
+        (["Source, s", "Documentation, https://d.example"], "https://d.example"),
+    ],
+)
+def test_documentation_url_is_the_metadatas(monkeypatch, urls, expected):
+    monkeypatch.setattr("skbce._config.metadata", lambda name: SimpleNamespace(get_all=lambda key: urls))
+    assert documentation_url.__wrapped__() == expected
 
 
 def test_it_is_a_classifier():
