@@ -4,7 +4,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -391,9 +391,9 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """
         validation = (X_val, y_val, sample_weight_val)
         with self._unchanged_without_a_model():
-            return self._fit(
-                X, y, sample_weight, validation, continues=self.warm_start and self.__sklearn_is_fitted__()
-            )
+            end = self._fit(X, y, sample_weight, validation, continues=self.warm_start and self.__sklearn_is_fitted__())
+            self._tell_of(end)
+        return self
 
     @available_if(_has_stochastic_solver)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -417,9 +417,9 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             raise ValueError("partial_fit does not support early_stopping=True")
         with self._unchanged_without_a_model():
             _check_partial_fit_first_call(self, classes)
-            return self._fit(
-                X, y, sample_weight, (None, None, None), continues=self.__sklearn_is_fitted__(), incremental=True
-            )
+            end = self._fit(X, y, sample_weight, continues=self.__sklearn_is_fitted__(), incremental=True)
+            self._tell_of(end)
+        return self
 
     def decision_function(self, X: Table) -> NDArray[np.floating]:
         """Logits: log(p / (1 - p)) of the second class, or of each output.
@@ -539,7 +539,22 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 vars(self).update(known)
             raise
 
-    def _fit(self, X, y, sample_weight, validation, continues: bool, incremental: bool = False):
+    def _fit(
+        self,
+        X,
+        y,
+        sample_weight,
+        validation=(None, None, None),
+        continues=False,
+        incremental=False,
+        split=None,
+        observer=None,
+    ) -> "_End":
+        """Validate, train and publish.
+
+        `split` has the row numbers to train on and to validate on, where they are not to be drawn; `observer` looks on
+        where no callbacks do.
+        """  # fmt: skip
         self._check_combinations(validation)
         dtype = self._precision(continues)
         X, y, sample_weight = self._validated(X, y, sample_weight, dtype, reset=not continues)
@@ -555,22 +570,25 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         weight = _converted_weight(sample_weight, theta.dtype)
         sample = Sample(_table(X, theta.dtype), Y, weight, smoothing=self.label_smoothing)
         history = self._history(continues)
-        observer = self._observer(X, y, sample_weight, layout, labels)
+        tasks = self._tasks(X, y, sample_weight, layout, labels)
         with working():
             if self.solver == "lbfgs":
-                outcome = self._fit_lbfgs(layout, sample, theta, history, labels, observer)
+                end = self._fit_lbfgs(layout, sample, theta, history, labels, tasks or observer)
             else:
-                held_out = self._held_out(X, sample, validation, layout, labels, theta.dtype, random_state)
-                outcome = self._fit_stochastic(
-                    layout, sample, theta, history, labels, random_state, incremental, held_out, observer
+                held_out = self._held_out(X, sample, validation, split, layout, labels, theta.dtype, random_state)
+                end = self._fit_stochastic(
+                    layout, sample, theta, history, labels, random_state, incremental, held_out, tasks or observer
                 )
-        if observer is not None:
-            observer.fit_ends(theta, history)
-        self._warn_of(outcome)
-        return self
+        if tasks is not None:
+            tasks.fit_ends(theta, history)
+        return end
 
-    def _warn_of(self, outcome: Outcome) -> None:
+    def _tell_of(self, end: "_End") -> None:
         """Say why training ended, where the user should know."""
+        outcome = end.outcome
+        ends_as_planned = callable(self.learning_rate) or self.learning_rate in SCHEDULES
+        if outcome is Outcome.MAX_ITER and (end.message or not ends_as_planned):
+            warnings.warn(end.message or self._max_iter_message(), ConvergenceWarning, stacklevel=5)
         if outcome is Outcome.INTERRUPTED:
             warnings.warn("Training interrupted by user.", stacklevel=5)
         if outcome is Outcome.TIME_OVER:
@@ -586,6 +604,12 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 "be preprocessed (StandardScaler), or learning_rate_init may be too large. The last finite "
                 "model is kept."
             )
+
+    def _max_iter_message(self) -> str:
+        return (
+            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+            "converged yet."
+        )
 
     def _check_combinations(self, validation) -> None:
         """Say so where parameters, each right by itself, mean nothing together."""
@@ -631,7 +655,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             raise ValueError(f"class_weight={self.class_weight!r} leaves no row a weight above zero.")
         return weight
 
-    def _observer(self, X, y, sample_weight, layout: Layout, labels: dict) -> EpochTasks | None:
+    def _tasks(self, X, y, sample_weight, layout: Layout, labels: dict) -> EpochTasks | None:
         """Who tells scikit-learn's callbacks of the epochs, where there are callbacks."""
         if not hasattr(self, "_skl_callbacks"):
             return None
@@ -753,14 +777,14 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             n_samples_seen=self.t_,
         )
 
-    def _held_out(self, X, sample, validation, layout, labels, dtype, random_state) -> HeldOut | None:
+    def _held_out(self, X, sample, validation, split, layout, labels, dtype, random_state) -> HeldOut | None:
         """The rows to watch while training: those given, or a part of the sample, which then trains on the rest."""
         if validation[0] is not None:
             X_val, watched = self._validation_sample(*validation, sample.Y.shape[1], labels, dtype)
             layout = known_layout(layout.units, layout.activation, sp.issparse(X_val))
         elif self.early_stopping:
             X_val = X
-            sample.order, held_out = self._split(sample, labels, random_state)
+            sample.order, held_out = split or self._split(sample, labels, random_state)
             watched = Sample(sample.table, sample.Y, sample.weight, held_out)
         else:
             return None
@@ -809,7 +833,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def _fit_stochastic(
         self, layout, sample, theta, history, labels, random_state, incremental, held_out, observer
-    ) -> Outcome:
+    ) -> "_End":
         settings = self._settings()
         training = StochasticTraining(
             layout,
@@ -840,17 +864,9 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         # Ctrl-C leaves the steps of its run uncounted, and Adam's moments mean nothing without their count.
         stopped_within = outcome in (Outcome.DIVERGED, Outcome.INTERRUPTED)
         self._keep_optimizer(None if stopped_within else training.optimizer)
-        ends_as_planned = callable(self.learning_rate) or self.learning_rate in SCHEDULES
-        if outcome is Outcome.MAX_ITER and not ends_as_planned:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-                "converged yet.",
-                ConvergenceWarning,
-                stacklevel=6,
-            )
-        return outcome
+        return _End(outcome)
 
-    def _fit_lbfgs(self, layout, sample, theta, history, labels, observer) -> Outcome:
+    def _fit_lbfgs(self, layout, sample, theta, history, labels, observer) -> "_End":
         outcome, cost, message = minimize_lbfgs(
             layout, sample, theta, self._settings(), history, thread_limit(self.n_threads), observer
         )
@@ -858,14 +874,11 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             vars(self).pop(name, None)  # of a stochastic solver before
         vars(self).update(self._attributes(layout, theta, labels, history), loss_=cost)
         self._keep_optimizer(None)
-        if outcome is Outcome.MAX_ITER:
-            warnings.warn(
-                f"lbfgs failed to converge after {self.n_iter_} iteration(s): {message}. Increase max_iter "
-                f"({self.max_iter}) or max_fun ({self.max_fun}), or scale the data (StandardScaler).",
-                ConvergenceWarning,
-                stacklevel=6,
-            )
-        return outcome
+        message = (
+            f"lbfgs failed to converge after {self.n_iter_} iteration(s): {message}. Increase max_iter "
+            f"({self.max_iter}) or max_fun ({self.max_fun}), or scale the data (StandardScaler)."
+        )
+        return _End(outcome, message)
 
     def _attributes(self, layout: Layout, theta: np.ndarray, labels: dict, history: History) -> dict[str, Any]:
         """What makes an estimator a fitted one; to be set all at once, for another thread may be predicting."""
@@ -907,7 +920,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if self.batch_size > n_rows:
             warnings.warn(
                 f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n_rows}.",
-                stacklevel=6,
+                stacklevel=7,
             )
         return min(self.batch_size, n_rows)
 
@@ -981,6 +994,14 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         sample = Sample(_table(X, theta.dtype), Y, weight, smoothing=self.label_smoothing)
         cost = CostFunction(layout, sample, self.alpha, theta.dtype, thread_limit(self.n_threads))
         return cost, layout, theta
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a training ended, and what to say where it was too soon."""
+
+    outcome: Outcome
+    message: str = ""
 
 
 def _check_both_classes(what: str, Y: np.ndarray, labels: dict, advice: str) -> None:
