@@ -107,6 +107,8 @@ def test_value_is_that_of_exact_arithmetic_for_any_numbers(values, X):
 
 @search
 @given(columns, with_missing, st.integers(1, 12), st.booleans())
+@example([0.0] * 4 + [SUBNORMAL], [0.0, SUBNORMAL], 2, True)  # the quartiles are equal, and half the range rounds to 0
+@example([-MAX] * 5 + [MAX] * 2, [-MAX, MAX], 2, True)  # the quartiles are further apart than float64 goes
 def test_output_is_finite_and_bounded_for_any_numbers(values, X, n_bins, include_value):
     encoder = PiecewiseLinearEncoder(n_bins, include_value=include_value).fit(column(values))
     encoded = encoder.transform(column(X))
@@ -274,10 +276,11 @@ def in_rows(X):
     return np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3]
 
 
-def unaligned(X):
-    raw = np.empty(X.nbytes + 1, np.uint8)[1:].view(X.dtype).reshape(X.shape)
-    raw[...] = X
-    return raw
+def in_records(X):
+    """X as a field of records with one more byte, so that rows lie at no whole number of elements."""
+    records = np.zeros(len(X), [("row", X.dtype, X.shape[1:]), ("byte", np.uint8)])
+    records["row"] = X
+    return records["row"]
 
 
 LAYOUTS = {
@@ -285,7 +288,7 @@ LAYOUTS = {
     "strided": in_rows,
     "backwards": lambda X: np.ascontiguousarray(X[::-1, ::-1])[::-1, ::-1],
     "big-endian": lambda X: X.astype(X.dtype.newbyteorder(">")),
-    "unaligned": unaligned,
+    "records": in_records,
 }
 
 

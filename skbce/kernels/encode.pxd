@@ -42,12 +42,10 @@ cdef inline void find_bins(
 
 
 cdef inline double share_below(double x, double left, double right) noexcept nogil:
-    """clip((x - left) / (right - left), 0, 1)"""
+    """(x - left) / (right - left); beyond the ends it may be infinite"""
     # The ends of a bin can be further apart than the largest number.
     cdef double scale = 0.5 if right - left > DBL_MAX else 1
-    cdef double share = (scale * x - scale * left) / (scale * right - scale * left)
-    share = 0 if share < 0 else share
-    return 1 if share > 1 else share
+    return (scale * x - scale * left) / (scale * right - scale * left)
 
 
 cdef inline double tamed(double x, double center, double scale) noexcept nogil:
@@ -62,18 +60,18 @@ cdef inline double tamed(double x, double center, double scale) noexcept nogil:
 cdef inline void write_components(
     Py_ssize_t rows, Py_ssize_t n_bins, const int64_t* bin, const float* share, Py_ssize_t width, float* out
 ) noexcept nogil:
-    """out[i, j] = 1 for j < bin[i], share[i] for j = bin[i], 0 for j > bin[i]"""
+    """out[i, j] = 1 for j < bin[i], clip(share[i], 0, 1) for j = bin[i], 0 for j > bin[i]"""
     cdef Py_ssize_t i
     cdef int32_t j, own, n = <int32_t>n_bins
-    cdef float part, component
+    cdef float own_share, component
     cdef float* row
     for i in range(rows):
         row = out + i * width
         own = <int32_t>bin[i]
-        part = share[i]
-        # Clipping a sum where it could compare j with own: compilers cut a loop in two at such a comparison.
+        own_share = share[i]
+        # A sum to clip where j could be compared with own: at such a comparison compilers cut the loop in two.
         for j in range(n):
-            component = part + <float>(own - j)
+            component = own_share + <float>(own - j)
             component = 0 if component < 0 else component
             row[j] = 1 if component > 1 else component
 
