@@ -4,6 +4,7 @@ from skbce import backprop
 from skbce._config import show_config
 from skbce._version import __version__
 from skbce.classifier import BCEMLPClassifier
+from skbce.encoder import PiecewiseLinearEncoder
 from skbce.gradient_check import GradientCheck, check_gradients
 from skbce.plots import LossCurveDisplay
 
@@ -11,6 +12,7 @@ __all__ = [
     "BCEMLPClassifier",
     "GradientCheck",
     "LossCurveDisplay",
+    "PiecewiseLinearEncoder",
     "__version__",
     "backprop",
     "check_gradients",

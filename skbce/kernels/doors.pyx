@@ -12,15 +12,18 @@ from skbce.kernels.activations cimport Activation, activate, activate_backward, 
 from skbce.kernels.elementary cimport (
     exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
+from skbce.kernels.encode cimport encode_rows
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.network cimport fill_logits, workspace_size
-from skbce.kernels.parallel cimport MAX_SHARDS, has_openmp, max_threads, seconds_now, shard_count
+from skbce.kernels.parallel cimport (
+    MAX_SHARDS, has_openmp, max_threads, seconds_now, shard_count, thread_count, thread_number,
+)
 from skbce.kernels.products cimport add_product, product_backward, weights_gradient
 from skbce.kernels.steps cimport (
     Run, all_chunks, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
 )
 from skbce.kernels.updates cimport Step, UpdateRule, sum_of_squares, update
-from skbce.kernels.views cimport NetworkView, SampleView, TableView, WorkspaceView
+from skbce.kernels.views cimport EncodingView, NetworkView, SampleView, TableView, WorkspaceView
 
 
 HAS_OPENMP = bool(has_openmp)
@@ -212,6 +215,34 @@ def logits(
         else:
             with parallel(num_threads=n_threads):
                 fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
+
+
+def encode_columns(
+    Table X, const int64_t[:, ::1] places, const double[:, ::1] robust, const double[::1] edges, float[:, ::1] out,
+    int n_threads,
+):
+    """The piecewise-linear encoding of a dense table's columns, each row by itself."""
+    # Rows of places and robust: as in PiecewiseLinearEncoder._plan.
+    cdef EncodingView plan
+    plan.n_columns = places.shape[1]
+    plan.width = out.shape[1]
+    plan.column = &places[0, 0]
+    plan.n_bins = &places[1, 0]
+    plan.edges_start = &places[2, 0]
+    plan.value_at = &places[3, 0]
+    plan.bins_at = &places[4, 0]
+    plan.missing_at = &places[5, 0]
+    plan.center = &robust[0, 0]
+    plan.scale = &robust[1, 0]
+    plan.edges = NULL
+    if edges.shape[0] > 0:
+        plan.edges = &edges[0]
+    with nogil:
+        if n_threads == 1:
+            encode_rows(&X.view, &plan, 0, 1, &out[0, 0])
+        else:
+            with parallel(num_threads=n_threads):
+                encode_rows(&X.view, &plan, thread_number(), thread_count(), &out[0, 0])
 
 
 cdef floating probability(floating z) noexcept nogil:

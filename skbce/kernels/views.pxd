@@ -49,3 +49,19 @@ cdef struct WorkspaceView:
     double* losses             # one a shard
     double* squares            # one a chunk of W
     double* gradient_squares   # one a chunk of theta
+
+
+# How the columns of a table are encoded, and where the result lies in a row of the output: an entry a column that has
+# any, -1 where it has none of a kind.
+cdef struct EncodingView:
+    Py_ssize_t n_columns
+    Py_ssize_t width           # of a row of the output
+    const int64_t* column      # of the table
+    const int64_t* n_bins
+    const int64_t* edges_start  # where its n_bins + 1 edges begin
+    const int64_t* value_at
+    const int64_t* bins_at
+    const int64_t* missing_at
+    const double* center
+    const double* scale
+    const double* edges

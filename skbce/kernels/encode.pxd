@@ -1,0 +1,117 @@
+"""The piecewise-linear encoding of a table's columns: tile after tile of rows, column after column in a tile.
+
+A value lies in one bin: its components are 1 below that bin and 0 above it, so there is one quotient a value and not
+one a component.
+"""
+
+from libc.float cimport DBL_MAX
+from libc.math cimport sqrt
+from libc.stdint cimport int32_t, int64_t
+
+from skbce.kernels.parallel cimport cut
+from skbce.kernels.table cimport stored
+from skbce.kernels.views cimport EncodingView, TableView
+
+cdef enum:
+    # Rows that go through a column together: loops over them vectorise, and their numbers fit the first-level cache.
+    TILE = 64
+
+
+cdef inline void read_column(
+    const stored* values, Py_ssize_t stride, Py_ssize_t rows, double center, double* x, float* missing
+) noexcept nogil:
+    """x[i] = values[i], or center where that is NaN; missing[i] = whether it is"""
+    cdef Py_ssize_t i
+    cdef double value
+    for i in range(rows):
+        value = values[i * stride]
+        missing[i] = 1 if value != value else 0
+        x[i] = center if value != value else value
+
+
+cdef inline void find_bins(
+    Py_ssize_t rows, const double* x, Py_ssize_t n_bins, const double* edges, int64_t* bin
+) noexcept nogil:
+    """bin[i] = how many of the inner edges are at or below x[i]"""
+    cdef Py_ssize_t i, j
+    for i in range(rows):
+        bin[i] = 0
+    for j in range(1, n_bins):
+        for i in range(rows):
+            bin[i] += 1 if edges[j] <= x[i] else 0
+
+
+cdef inline double share_below(double x, double left, double right) noexcept nogil:
+    """(x - left) / (right - left); beyond the ends it may be infinite"""
+    # The ends of a bin can be further apart than the largest number.
+    cdef double scale = 0.5 if right - left > DBL_MAX else 1
+    return (scale * x - scale * left) / (scale * right - scale * left)
+
+
+cdef inline double tamed(double x, double center, double scale) noexcept nogil:
+    """z / sqrt(1 + (z/3)^2) with z = (x - center) / scale: near 0 it is z, far away 3 or -3"""
+    cdef double z = (x - center) / scale
+    # From here on it is 3 to the last digit, and z^2 stays finite.
+    z = 1e9 if z > 1e9 else z
+    z = -1e9 if z < -1e9 else z
+    return z / sqrt(1 + (z / 3) * (z / 3))
+
+
+cdef inline void write_components(
+    Py_ssize_t rows, Py_ssize_t n_bins, const int64_t* bin, const float* share, Py_ssize_t width, float* out
+) noexcept nogil:
+    """out[i, j] = 1 for j < bin[i], clip(share[i], 0, 1) for j = bin[i], 0 for j > bin[i]"""
+    cdef Py_ssize_t i
+    cdef int32_t j, own, n = <int32_t>n_bins
+    cdef float own_share, component
+    cdef float* row
+    for i in range(rows):
+        row = out + i * width
+        own = <int32_t>bin[i]
+        own_share = share[i]
+        # A sum to clip where j could be compared with own: at such a comparison compilers cut the loop in two.
+        for j in range(n):
+            component = own_share + <float>(own - j)
+            component = 0 if component < 0 else component
+            row[j] = 1 if component > 1 else component
+
+
+cdef inline void encode_tile(
+    const TableView* X, const EncodingView* plan, Py_ssize_t start, Py_ssize_t rows, float* out
+) noexcept nogil:
+    """`encode_rows` for so many rows as fit a tile"""
+    cdef double[TILE] x
+    cdef float[TILE] missing
+    cdef float[TILE] share
+    cdef int64_t[TILE] bin
+    cdef const double* edges
+    cdef Py_ssize_t i, k, at, width = plan.width
+    for k in range(plan.n_columns):
+        at = start * X.row_stride + plan.column[k] * X.column_stride
+        if X.is_double:
+            read_column(<const double*>X.values + at, X.row_stride, rows, plan.center[k], x, missing)
+        else:
+            read_column(<const float*>X.values + at, X.row_stride, rows, plan.center[k], x, missing)
+        if plan.value_at[k] >= 0:
+            for i in range(rows):
+                out[i * width + plan.value_at[k]] = <float>tamed(x[i], plan.center[k], plan.scale[k])
+        if plan.n_bins[k] > 0:
+            edges = plan.edges + plan.edges_start[k]
+            find_bins(rows, x, plan.n_bins[k], edges, bin)
+            for i in range(rows):
+                share[i] = <float>share_below(x[i], edges[bin[i]], edges[bin[i] + 1])
+            write_components(rows, plan.n_bins[k], bin, share, width, out + plan.bins_at[k])
+        if plan.missing_at[k] >= 0:
+            for i in range(rows):
+                out[i * width + plan.missing_at[k]] = missing[i]
+
+
+cdef inline void encode_rows(
+    const TableView* X, const EncodingView* plan, Py_ssize_t part, Py_ssize_t n_parts, float* out
+) noexcept nogil:
+    """out[i] = the encodings of X[i], column after column, for one part of the rows"""
+    cdef Py_ssize_t start = cut(X.n_rows, n_parts, part)
+    cdef Py_ssize_t stop = cut(X.n_rows, n_parts, part + 1)
+    while start < stop:
+        encode_tile(X, plan, start, min(<Py_ssize_t>TILE, stop - start), out + start * plan.width)
+        start += TILE
