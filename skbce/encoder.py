@@ -231,8 +231,8 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
 
     def _fit_column(self, column: np.ndarray, seed: int | None) -> tuple[np.ndarray, float, float, bool]:
         """A column's edges, center and scale, and whether it has an indicator."""
-        is_missing = np.isnan(column)
-        values = column[~is_missing]
+        column = np.ascontiguousarray(column)  # read once where rows lie together
+        values = column[~np.isnan(column)]
         if values.size == 0:
             return np.empty(0), np.nan, 0.0, False
         low, high = float(values.min()), float(values.max())
@@ -240,7 +240,8 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         if low == high:
             return np.empty(0), low, 0.0, has_missing
         if seed is not None and values.size > self.subsample:
-            values = np.random.default_rng(seed).choice(values, self.subsample, replace=False, shuffle=False)
+            rng = np.random.default_rng(seed)
+            values = values[rng.choice(values.size, self.subsample, replace=False, shuffle=False)]
         values = np.sort(values.astype(np.float64))
         edges = np.unique([low, *_distinct(values, self.n_bins + 2), high])
         if len(edges) > self.n_bins + 1:

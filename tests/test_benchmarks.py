@@ -147,6 +147,13 @@ def test_both_predict_the_same():
     assert all(float(row["largest difference"]) < 1e-5 for row in table)
 
 
+def test_encoders_of_columns_are_measured_beside_a_bare_write():
+    table = table_of(run_script("encode.py", "--quick"))
+    outputs = {row["encoder"]: row["output"] for row in table}
+    assert outputs["skbce"] == outputs["bare write"] == "340 float32"
+    assert all(float(row["transform, s"]) > 0 for row in table)
+
+
 def test_both_searches_find_the_same_score():
     theirs, ours = table_of(run_script("search.py", "--quick"))
     assert theirs["best accuracy"] == ours["best accuracy"]
