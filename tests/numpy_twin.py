@@ -104,6 +104,23 @@ def adam(theta, g, m, v, t, *, learning_rate, beta1, beta2, eps):
     return theta - step_size * m / (np.sqrt(v) + eps), m, v
 
 
+def clipped(g, longest):
+    """g, or what points as g does and is this long, where g is longer."""
+    norm = np.sqrt((g**2).sum())
+    return g * (longest / norm) if norm > longest else g
+
+
+def shrunk(theta, units, share):
+    """The vector with this share of W taken off; b stays."""
+    W, b = unflat(theta, units)
+    return flat([(1 - share) * w for w in W], b)
+
+
+def smoothed(Y, smoothing):
+    """Targets moved towards 1/2 by this share of the way."""
+    return _wide(Y) + smoothing * (0.5 - _wide(Y))
+
+
 def flat(W, b):
     """All W, row by row, then all b, in one vector."""
     return np.concatenate([np.ravel(array) for array in (*W, *b)])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from skbce._parameters import Layout, Workspace
-from skbce._training import CostFunction, Sample
+from skbce._training import CostFunction, Sample, schedules
 from skbce.kernels import doors
 from tests import numpy_twin as twin
 
@@ -119,17 +119,18 @@ def test_cost_and_gradient_are_those_of_torch(alpha, weighted, units, f, torch):
     assert_close(units, gradient, twin.flat(*([array.grad.numpy() for array in arrays] for arrays in parameters)))
 
 
-def kernels_steps(p, units, f, batch_size, epochs, **changes):
-    """Parameters after the kernels' steps, one for each batch of rows in their order."""
+def kernels_steps(p, units, f, batch_size, epochs, smoothing=0.0, rates=None, **changes):
+    """Parameters after the kernels' steps, one for each batch of rows in their order; `rates` has one for each."""
     rule = {"solver": 0, "learning_rate": 0.05, "alpha": 0.3, "momentum": 0.0, "nesterov": False}
     rule |= {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": np.inf} | changes
     layout, theta = Layout(units, f), p.theta.copy()
     moments, n_steps = [np.zeros_like(theta) for _ in range(2)], 0
     work = Workspace(layout, batch_size, theta.dtype, 1)
-    for _ in range(epochs):
+    for epoch in range(epochs):
         n_steps += doors.run_steps(
-            layout.network, rule, n_steps, theta, *moments, doors.Table(p.X), p.Y, p.weight, None, 0.0, None,
-            0, len(p.X), batch_size, 60.0, 0.0, work.block_rows, work.blocks, work.gradients, work.partials, 1,
+            layout.network, rule, n_steps, theta, *moments, doors.Table(p.X), p.Y, p.weight, None, smoothing,
+            None if rates is None else np.split(rates, epochs)[epoch], 0, len(p.X), batch_size, 60.0, 0.0,
+            work.block_rows, work.blocks, work.gradients, work.partials, 1,
         )[3]  # fmt: skip
     assert n_steps == epochs * -(-len(p.X) // batch_size)
     return theta
@@ -202,3 +203,136 @@ def test_sgd_steps_are_those_of_torch(momentum, nesterov, weighted, f, torch):
     actual = kernels_steps(p, units, f, 4, 2, momentum=momentum, nesterov=nesterov)
     assert np.abs(actual - expected).max() <= TOLERANCE * np.abs(expected).max()
     assert np.abs(actual - p.theta).max() > 0.01  # they have moved
+
+
+def torch_steps_with_options(
+    torch, p, f, make_optimizer, decay=0.0, longest=np.inf, smoothing=0.0, make_scheduler=None, alpha=0.3
+):
+    """As `torch_steps` with batches of 4; also how many of the gradients were longer than `longest`.
+
+    `decay` is taken off W before each step, for the optimisers of PyTorch that do not do so themselves.
+    """
+    W, b = parameters = [[torch.tensor(array, requires_grad=True) for array in arrays] for arrays in (p.W, p.b)]
+    optimizer = make_optimizer(W, b)
+    scheduler = make_scheduler(optimizer) if make_scheduler else None
+    n_longer = 0
+    for X, Y, weight in batches(p, 4):
+        optimizer.zero_grad()
+        Y = Y * (1 - smoothing) + smoothing / 2
+        torch_cost(torch, f, parameters, alpha, *map(torch.tensor, (X, Y, weight))).backward()
+        # clip_grad_norm_ adds 1e-6 to the norm before it divides.
+        norm = torch.linalg.vector_norm(torch.cat([array.grad.flatten() for array in (*W, *b)]))
+        with torch.no_grad():
+            for array in (*W, *b):
+                array.grad *= min(1.0, longest / norm.item())
+            for w in W:
+                w *= 1 - optimizer.param_groups[0]["lr"] * decay
+        n_longer += int(norm > longest)
+        optimizer.step()
+        if scheduler:
+            scheduler.step()
+    return twin.flat(*([array.detach().numpy() for array in arrays] for arrays in parameters)), n_longer
+
+
+def assert_steps_close(actual, expected, p):
+    # After 10 steps they were seen to differ by 1e-15 of the largest.
+    assert np.abs(actual - expected).max() <= TOLERANCE * np.abs(expected).max()
+    assert np.abs(actual - p.theta).max() > 0.01  # they have moved
+
+
+@pytest.mark.parametrize(("units", "f"), NETWORKS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_adam_steps_with_weight_decay_are_those_of_torchs_adamw(weighted, units, f, torch):
+    p = problem(units, weighted)
+    expected, _ = torch_steps_with_options(
+        torch, p, f, alpha=0.0,
+        make_optimizer=lambda W, b: torch.optim.AdamW(
+            [{"params": W, "weight_decay": 0.7}, {"params": b, "weight_decay": 0.0}], lr=0.05, eps=1e-30
+        ),
+    )  # fmt: skip
+    actual = kernels_steps(p, units, f, 4, 2, solver=1, eps=1e-30, alpha=0.0, weight_decay=0.7)
+    assert_steps_close(actual, expected, p)
+
+
+def less_than_the_first_norm(p, units, f):
+    """A little less than the first batch's gradient is long: it is clipped, and so are some of the later ones."""
+    X, Y, weight = next(batches(p, 4))
+    return 0.8 * np.linalg.norm(twin.gradient_at(p.theta, units, f, X, Y, weight, 0.3))
+
+
+def torch_sgd(torch, momentum=0.0, nesterov=False):
+    return lambda W, b: torch.optim.SGD([*W, *b], lr=0.05, momentum=momentum, nesterov=nesterov)
+
+
+@pytest.mark.parametrize("f", ACTIVATIONS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_sgd_steps_with_weight_decay_are_torchs_from_shrunk_parameters(momentum, nesterov, weighted, f, torch):
+    units = (4, 5, 3, 2)
+    p = problem(units, weighted)
+    expected, _ = torch_steps_with_options(torch, p, f, torch_sgd(torch, momentum, nesterov), decay=0.7)
+    actual = kernels_steps(p, units, f, 4, 2, momentum=momentum, nesterov=nesterov, weight_decay=0.7)
+    assert_steps_close(actual, expected, p)
+
+
+@pytest.mark.parametrize(("units", "f"), NETWORKS)
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_clipped_steps_are_those_of_torch_with_l2_term_and_biases_in_the_norm(weighted, solver, units, f, torch):
+    p = problem(units, weighted)
+    optimizers = {
+        "sgd": torch_sgd(torch, 0.9),
+        "adam": lambda W, b: torch.optim.Adam([*W, *b], lr=0.05, eps=1e-30),
+    }
+    longest = less_than_the_first_norm(p, units, f)
+    expected, n_longer = torch_steps_with_options(torch, p, f, optimizers[solver], longest=longest)
+    assert n_longer > 0
+    actual = kernels_steps(
+        p, units, f, 4, 2, solver=("sgd", "adam").index(solver), momentum=0.9, eps=1e-30, max_grad_norm=longest
+    )
+    assert_steps_close(actual, expected, p)
+
+
+@pytest.mark.parametrize(("units", "f"), NETWORKS)
+@pytest.mark.parametrize("smoothing", [0.2, 0.999])
+def test_steps_on_smoothed_labels_are_those_of_torch_on_soft_targets(smoothing, units, f, torch):
+    p = problem(units, True)
+    expected, _ = torch_steps_with_options(torch, p, f, torch_sgd(torch, 0.9, True), smoothing=smoothing)
+    actual = kernels_steps(p, units, f, 4, 2, momentum=0.9, nesterov=True, smoothing=smoothing)
+    assert_steps_close(actual, expected, p)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("f", ACTIVATIONS)
+def test_steps_of_a_cosine_schedule_are_those_of_torch(f, solver, torch):
+    # Without momentum: PyTorch's velocity leaves out the learning rate, and so a rate that changes rescales it.
+    units = (4, 5, 3, 2)
+    p = problem(units, True)
+    optimizers = {"sgd": torch_sgd(torch), "adam": lambda W, b: torch.optim.Adam([*W, *b], lr=0.05, eps=1e-30)}
+    expected, _ = torch_steps_with_options(
+        torch, p, f, optimizers[solver],
+        make_scheduler=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10),
+    )  # fmt: skip
+    rates = 0.05 * np.concatenate([schedules.factors("cosine", epoch, 5, 2) for epoch in range(2)])
+    actual = kernels_steps(p, units, f, 4, 2, solver=("sgd", "adam").index(solver), eps=1e-30, rates=rates)
+    assert_steps_close(actual, expected, p)
+
+
+@pytest.mark.parametrize("f", ACTIVATIONS)
+def test_adam_steps_with_all_options_at_once_are_those_of_torch(f, torch):
+    units = (4, 5, 3, 2)
+    p = problem(units, True)
+    longest = less_than_the_first_norm(p, units, f)
+    expected, n_longer = torch_steps_with_options(
+        torch, p, f, longest=longest, smoothing=0.2,
+        make_optimizer=lambda W, b: torch.optim.AdamW(
+            [{"params": W, "weight_decay": 0.7}, {"params": b, "weight_decay": 0.0}], lr=0.05, eps=1e-30
+        ),
+        make_scheduler=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10),
+    )  # fmt: skip
+    assert n_longer > 0
+    rates = 0.05 * np.concatenate([schedules.factors("cosine", epoch, 5, 2) for epoch in range(2)])
+    actual = kernels_steps(
+        p, units, f, 4, 2, 0.2, rates, solver=1, eps=1e-30, weight_decay=0.7, max_grad_norm=longest
+    )  # fmt: skip
+    assert_steps_close(actual, expected, p)

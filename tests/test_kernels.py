@@ -283,6 +283,12 @@ RULES = {
     "adam": rule("adam"),
     "adam without L2": rule("adam", alpha=0.0),
     "adam without memory": rule("adam", beta1=0.0, beta2=0.0),
+    "sgd with decay": rule("sgd", weight_decay=0.7),
+    "sgd with Nesterov's momentum and decay": rule("sgd", momentum=0.9, nesterov=True, weight_decay=0.7, alpha=0.0),
+    "adam with decay": rule("adam", weight_decay=0.7, alpha=0.0),
+    # Of the steps below, some have a longer gradient than this, and some a shorter.
+    "sgd with momentum, clipped": rule("sgd", momentum=0.9, max_grad_norm=0.5),
+    "adam with decay, clipped": rule("adam", weight_decay=0.7, max_grad_norm=0.5),
 }
 
 
@@ -340,6 +346,10 @@ class Training:
 
     def _step_twin(self, g):
         self.t_twin += 1
+        g = twin.clipped(g, self.rule["max_grad_norm"])
+        self.theta_twin = twin.shrunk(
+            self.theta_twin, self.units, self.rule["learning_rate"] * self.rule["weight_decay"]
+        )
         if self.rule["solver"] == 0:
             names = ("learning_rate", "momentum", "nesterov")
             self.theta_twin, *self.moments_twin = twin.sgd(

@@ -52,7 +52,14 @@ PARAMETERS = {
     "adam, early stopping": {"early_stopping": True},
     "sgd": {"solver": "sgd"},
     "lbfgs": {"solver": "lbfgs"},
-}
+    "adam, clipped and decayed on a schedule": {
+        "max_grad_norm": 0.1, "weight_decay": 0.3, "label_smoothing": 0.2, "learning_rate": "one_cycle",
+    },
+    "sgd, clipped and decayed on a schedule": {
+        "solver": "sgd", "max_grad_norm": 0.1, "weight_decay": 0.3, "label_smoothing": 0.2, "learning_rate": "cosine",
+        "early_stopping": True,
+    },
+}  # fmt: skip
 
 
 @ignores_max_iter

@@ -82,6 +82,7 @@ class StochasticTraining:
             sample.order = np.arange(sample.n_rows, dtype=np.int64)
         self._has_schedule = callable(settings.learning_rate) or settings.learning_rate in schedules.SCHEDULES
         self._scheduled_epochs = 0
+        self._last_rate = optimizer.learning_rate
         self._deadline = Deadline(settings.max_time)
         self._progress = Progress(settings.verbose, "epoch", settings.max_iter, sample.n_rows)
         self._work = Workspace(layout, batch_size, theta.dtype, n_threads)
@@ -161,8 +162,7 @@ class StochasticTraining:
             rows_counted += rows
             if self._deadline.is_over():
                 break
-        if rates is not None:
-            optimizer.learning_rate = float(rates[(at - 1) // self.batch_size])
+        self._last_rate = optimizer.learning_rate if rates is None else float(rates[(at - 1) // self.batch_size])
         return (cost_sum / rows_counted if rows_counted else 0.0), at
 
     def _scheduled_rates(self) -> np.ndarray | None:
@@ -172,7 +172,7 @@ class StochasticTraining:
         settings, n_steps = self.settings, -(-self.sample.n_rows // self.batch_size)
         factors = schedules.factors(settings.learning_rate, self._scheduled_epochs, n_steps, settings.max_iter)
         self._scheduled_epochs += 1
-        return settings.learning_rate_init * factors
+        return float(settings.learning_rate_init) * factors
 
     def _record(self, cost: float, n_rows: int) -> None:
         """Book the epoch: curves, best values, the count of epochs without improvement, the next learning rate."""
@@ -180,7 +180,7 @@ class StochasticTraining:
         history.n_epochs += 1
         history.n_samples_seen += n_rows
         history.loss_curve.append(cost)
-        history.learning_rate_curve.append(self.optimizer.learning_rate)
+        history.learning_rate_curve.append(self._last_rate)
         score = self._held_out_score() if self.held_out is not None else None
         if settings.early_stopping:
             improved = score >= history.best_validation_score + settings.tol

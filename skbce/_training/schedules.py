@@ -3,8 +3,8 @@
 Each schedule maps progress, in 0 .. 1 over `max_iter` epochs, to a factor.
 """
 
-import math
 from collections.abc import Callable
+from numbers import Real
 
 import numpy as np
 
@@ -46,13 +46,21 @@ def factors(learning_rate: str | Callable[[float], float], epoch: int, n_steps: 
     Raises
     ------
     ValueError
-        Where a callable gives a factor that is negative or not finite.
+        Where a callable gives a factor that is no number, negative or not finite.
     """
     progress = np.minimum((epoch + np.arange(n_steps) / n_steps) / n_epochs, 1.0)
     if not callable(learning_rate):
         return SCHEDULES[learning_rate](progress)
-    values = np.array([float(learning_rate(t)) for t in progress.tolist()])
+    values = [learning_rate(t) for t in progress.tolist()]
     for t, value in zip(progress, values, strict=True):
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"learning_rate({t:g}) must be a finite factor >= 0, got {value}.")
-    return values
+        if not (_is_number(value) and 0 <= value < np.inf):
+            raise ValueError(f"learning_rate({t:g}) must be a finite factor >= 0, got {value!r}.")
+    return np.array(values, dtype=np.float64)
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a real number, which an array without dimensions is too; a str such as "0.1" is not."""
+    # float first: Real alone takes a third of a microsecond, and a small network's step takes two.
+    return isinstance(value, (float, Real)) or (
+        isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf"
+    )

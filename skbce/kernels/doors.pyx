@@ -358,6 +358,6 @@ def layer_gradient(const floating[:, ::1] A, const floating[:, ::1] dZ, floating
 
 def descend(UpdateRule rule, const floating[::1] gradient, floating[::1] theta, floating[::1] velocity):
     """One plain step on a flat vector, the gradient being the mean's: theta -= learning_rate gradient."""
-    cdef Step step = Step(t=1, learning_rate=rule.learning_rate, scale=1, alpha=rule.alpha, keep=1)
+    cdef Step step = Step(t=1, learning_rate=rule.learning_rate, scale=1, alpha=rule.alpha, shrink=0)
     with nogil:
         update(&rule, &step, theta.shape[0], &gradient[0], &theta[0], &velocity[0], <floating*>NULL)

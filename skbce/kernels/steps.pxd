@@ -124,7 +124,7 @@ cdef inline Py_ssize_t first_chunk(const NetworkView* net, Py_ssize_t thread) no
 
 cdef inline void measure_chunks(
     const NetworkView* net, const UpdateRule* rule, const WorkspaceView* work, Py_ssize_t n_shards,
-    double total, const floating* theta,
+    double scale, const floating* theta,
 ) noexcept nogil:
     """this thread's chunks: the gradient summed over shards, and its squares left in gradient_squares[chunk]"""
     cdef Py_ssize_t W_chunks = chunk_count(net.b_start[0]), chunk, begin, end
@@ -132,7 +132,7 @@ cdef inline void measure_chunks(
         chunk_bounds(net, chunk, &begin, &end)
         sum_shards(work, theta, n_shards, begin, end)
         work.gradient_squares[chunk] = sum_of_gradient_squares(
-            rule.alpha if chunk < W_chunks else 0, total, end - begin,
+            rule.alpha if chunk < W_chunks else 0, scale, end - begin,
             <const floating*>work.gradients + begin, theta + begin,
         )
 
@@ -152,7 +152,7 @@ cdef inline void update_chunks(
     cdef Step of_W = step[0], of_b = step[0]
     cdef bint is_W
     of_b.alpha = 0
-    of_b.keep = 1
+    of_b.shrink = 0
     for chunk in range(first_chunk(net, thread_number()), first_chunk(net, thread_number() + 1)):
         chunk_bounds(net, chunk, &begin, &end)
         is_W = chunk < W_chunks
@@ -193,10 +193,10 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
                     run.stop = end
             step.t = run.t + n_steps
             step.learning_rate = run.rule.learning_rate if run.rates == NULL else run.rates[at // run.batch_size]
-            step.keep = 1 - step.learning_rate * run.rule.weight_decay
+            step.shrink = step.learning_rate * run.rule.weight_decay
             step.scale = 1 / total
             if clips:
-                measure_chunks(run.net, run.rule, &run.work, n_shards, total, theta)
+                measure_chunks(run.net, run.rule, &run.work, n_shards, step.scale, theta)
                 barrier()
                 step.scale *= clipping(run.net, run.rule, &run.work)
                 n_shards = 1

@@ -1,8 +1,9 @@
 """One step down the gradient: plain and with momentum (SGD), and Adam. Elementwise over the flat vector.
 
 `gradient` holds sums over the batch; the mean's gradient with the L2 term is (gradient + alpha theta) scale, scale
-being 1 / total, total the rows, or the sum of their weights; less where the gradient is clipped. A step of size
-`learning_rate` starts from keep theta: keep is 1, or 1 - learning_rate weight_decay.
+being 1 / total, total the rows, or the sum of their weights; less where the gradient is clipped. Decay takes shrink
+theta off theta, shrink being learning_rate weight_decay. It is taken from the step first: in float32, 1 - shrink
+would round to 1 for a shrink below 3e-8, and the decay would be gone.
 """
 
 from cython cimport floating
@@ -32,7 +33,7 @@ cdef struct Step:
     double learning_rate
     double scale               # of the gradient's sums
     double alpha               # 0 for b
-    double keep                # 1 for b
+    double shrink              # 0 for b
 
 
 cdef inline floating square_root(floating x) noexcept nogil:
@@ -61,9 +62,9 @@ cdef inline double sum_of_squares(Py_ssize_t n, const floating* x) noexcept nogi
 
 
 cdef inline double sum_of_gradient_squares(
-    double alpha, double total, Py_ssize_t n, const floating* gradient, const floating* theta
+    double alpha, double scale, Py_ssize_t n, const floating* gradient, const floating* theta
 ) noexcept nogil:
-    """sum g_i^2 of the mean's gradient, in double, in lanes as `sum_of_squares`"""
+    """sum g_i^2, g = (gradient + alpha theta) scale, in double, in lanes as `sum_of_squares`"""
     cdef double lanes[8]
     cdef double sum = 0, g
     cdef floating decay = alpha
@@ -72,23 +73,23 @@ cdef inline double sum_of_gradient_squares(
         lanes[k] = 0
     for i in range(0, n - 7, 8):
         for k in range(8):
-            g = gradient[i + k] + decay * theta[i + k]
+            g = (gradient[i + k] + decay * theta[i + k]) * scale
             lanes[k] += g * g
     for i in range(n - n % 8, n):
-        g = gradient[i] + decay * theta[i]
+        g = (gradient[i] + decay * theta[i]) * scale
         sum += g * g
     for k in range(8):
         sum += lanes[k]
-    return sum / (total * total)
+    return sum
 
 
 cdef inline void sgd(
     const UpdateRule* rule, const Step* step, Py_ssize_t n, const floating* gradient, floating* theta,
     floating* velocity,
 ) noexcept nogil:
-    """u = momentum velocity - learning_rate g; theta = keep theta + u, with Nesterov + momentum u - learning_rate g"""
+    """u = momentum velocity - learning_rate g; theta += (u; Nesterov: momentum u - learning_rate g) - shrink theta"""
     cdef floating learning_rate = step.learning_rate, momentum = rule.momentum
-    cdef floating decay = step.alpha, scale = step.scale, keep = step.keep
+    cdef floating decay = step.alpha, scale = step.scale, shrink = step.shrink
     cdef floating g, u
     cdef Py_ssize_t i
     if rule.nesterov:
@@ -96,13 +97,13 @@ cdef inline void sgd(
             g = (gradient[i] + decay * theta[i]) * scale
             u = momentum * velocity[i] - learning_rate * g
             velocity[i] = u
-            theta[i] = keep * theta[i] + (momentum * u - learning_rate * g)
+            theta[i] += momentum * u - learning_rate * g - shrink * theta[i]
     else:
         for i in range(n):
             g = (gradient[i] + decay * theta[i]) * scale
             u = momentum * velocity[i] - learning_rate * g
             velocity[i] = u
-            theta[i] = keep * theta[i] + u
+            theta[i] += u - shrink * theta[i]
 
 
 cdef inline void adam(
@@ -110,18 +111,18 @@ cdef inline void adam(
     floating* m, floating* v,
 ) noexcept nogil:
     """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
-    theta = keep theta - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)"""
+    theta -= learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps) + shrink theta"""
     cdef floating step_size = step.learning_rate * sqrt(1 - pow(rule.beta2, step.t)) / (1 - pow(rule.beta1, step.t))
     cdef floating beta1 = rule.beta1, rest1 = 1 - rule.beta1
     cdef floating beta2 = rule.beta2, rest2 = 1 - rule.beta2
-    cdef floating eps = rule.eps, decay = step.alpha, scale = step.scale, keep = step.keep
+    cdef floating eps = rule.eps, decay = step.alpha, scale = step.scale, shrink = step.shrink
     cdef floating g
     cdef Py_ssize_t i
     for i in range(n):
         g = (gradient[i] + decay * theta[i]) * scale
         m[i] = beta1 * m[i] + rest1 * g
         v[i] = beta2 * v[i] + rest2 * (g * g)
-        theta[i] = keep * theta[i] - step_size * m[i] / (square_root(v[i]) + eps)
+        theta[i] -= step_size * m[i] / (square_root(v[i]) + eps) + shrink * theta[i]
 
 
 cdef inline void update(
