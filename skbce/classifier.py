@@ -504,8 +504,9 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             )
         super().__setstate__(state)
         if self.__sklearn_is_fitted__():
-            # One vector again, so that prediction need not gather it each time.
-            layout = self._layout()
+            # One vector again, so that prediction need not gather it each time. A copy that is taken in fit may have
+            # the n_features_in_ of the model to come.
+            layout = known_layout((*map(len, self.coefs_), self.n_outputs_), self.activation, False)
             self.coefs_, self.intercepts_ = layout.views(
                 layout.flat(self.coefs_, self.intercepts_, self.coefs_[0].dtype)
             )

@@ -198,14 +198,10 @@ def test_a_limit_below_a_step_still_takes_one(solver):
 
 
 @pytest.mark.filterwarnings("ignore:max_time:sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_grid_search_goes_through_with_fits_that_are_cut_short(n_jobs):
+def test_grid_search_goes_through_with_fits_that_are_cut_short():
     X, y = table()
     model = make_pipeline(StandardScaler(), classifier(max_time=1e-12, max_iter=10**6, tol=0, n_iter_no_change=np.inf))
-    search = GridSearchCV(model, {"bcemlpclassifier__alpha": [0, 1]}, cv=2, n_jobs=n_jobs, error_score="raise")
-    with warnings.catch_warnings():
-        # Workers have filters of their own, and print the warning.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        search.fit(X, y)
+    search = GridSearchCV(model, {"bcemlpclassifier__alpha": [0, 1]}, cv=2, error_score="raise")
+    search.fit(X, y)
     assert search.best_estimator_[-1].n_iter_ == 1
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()

@@ -563,6 +563,15 @@ def test_scores_of_another_kind_do_not_keep_a_warm_start_from_its_best():
     assert clf.best_validation_score_ == max(clf.validation_scores_[5:]) < 0
 
 
+def test_a_second_fit_may_be_scored_on_other_columns():
+    (X, y), validation = halves()
+    clf = classifier(early_stopping=True, scoring="roc_auc").fit(X, y, **validation)
+    clf.fit(X[:, :4], y, X_val=validation["X_val"][:, :4], y_val=validation["y_val"])
+    expected = classifier(early_stopping=True, scoring="roc_auc")
+    expected.fit(X[:, :4], y, X_val=validation["X_val"][:, :4], y_val=validation["y_val"])
+    assert_same_course(clf, expected)
+
+
 def test_scorer_from_metrics_itself_is_refused_as_in_scikit_learn():
     X, y = table()
     with pytest.raises(ValueError, match="scorer"):
