@@ -8,18 +8,14 @@ import numpy as np
 from skbce._training import History
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin
 except ImportError:
 
     class CallbackSupportMixin:
         """Stands for scikit-learn's, which has `set_callbacks`."""
 
-    def with_callbacks(method):
-        """The method as it is."""
-        return method
 
-
-__all__ = ["CallbackSupportMixin", "EpochTasks", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "EpochTasks"]
 
 
 class EpochTasks:
@@ -66,4 +62,4 @@ class EpochTasks:
 
     def _later(self, theta: np.ndarray, history: History) -> Callable[[], dict[str, Any]]:
         """The attributes, when a callback asks for them: of a copy, for training goes on."""
-        return lambda: self._attributes(theta.copy(), history)
+        return lambda: self._attributes(theta.copy(), history.copy())

@@ -1,8 +1,9 @@
 """BCEMLPClassifier: the one place that knows scikit-learn. It validates once, encodes labels, publishes attributes."""
 
 import copy
+import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
@@ -17,7 +18,6 @@ from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -27,7 +27,8 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skbce._callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from skbce._callbacks import CallbackSupportMixin, EpochTasks
+from skbce._class_weight import ClassWeight, row_weights
 from skbce._config import documentation_url
 from skbce._parameters import ACTIVATIONS, Layout, known_layout
 from skbce._prediction import fill_logits
@@ -53,17 +54,6 @@ Table = ArrayLike | sp.spmatrix | sp.sparray
 # Rows x parameters below which BLAS starts no threads of its own, so that it need not be held to one (OpenBLAS does
 # from 9216 multiply-adds of a matrix with a vector, and from 262144 of two matrices).
 _BLAS_STAYS_ALONE = 2**13
-
-# What a stochastic solver tells of its epochs, and 'lbfgs' does not.
-_EPOCH_ATTRIBUTES = (
-    "loss_curve_",
-    "learning_rate_curve_",
-    "best_loss_",
-    "validation_scores_",
-    "validation_loss_curve_",
-    "best_validation_score_",
-    "best_iteration_",
-)
 
 
 def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
@@ -146,10 +136,12 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         with early stopping, the best so far. The epoch that it cuts short counts as one.
     scoring : str, callable or None, default=None
         What is measured on them: None is the accuracy, "loss" minus the binary cross-entropy, anything else a
-        scorer of scikit-learn, by name or callable(estimator, X, y). Larger is better.
+        scorer of scikit-learn, by name or callable(estimator, X, y), which gets sample_weight too where it takes it.
+        Larger is better.
     class_weight : dict, list of dict, 'balanced' or None, default=None
-        {label: weight} multiplies sample_weight; 'balanced' takes n_samples / (2 n_samples of the class). For a
-        multilabel target a list of a dict {0: .., 1: ..} a column. Rows that X_val brings are not weighted by it.
+        {label: weight} multiplies sample_weight, and a label that it leaves out weighs 1; 'balanced' takes
+        n_samples / (2 n_samples of the class). For a multilabel target a list of a dict {0: .., 1: ..} a column, whose
+        weights multiply. Rows that X_val brings are not weighted by it.
     weight_decay : float, default=0.0
         Each step shrinks W by learning rate times this, apart from the gradient: AdamW with 'adam', SGDW with
         'sgd' [7]_. Biases are exempt.
@@ -316,7 +308,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         max_fun: int = 15000,
         max_time: float | None = None,
         scoring: str | Callable[..., float] | None = None,
-        class_weight: Mapping[Any, float] | Sequence[Mapping[int, float]] | str | None = None,
+        class_weight: ClassWeight | None = None,
         weight_decay: float = 0.0,
         max_grad_norm: float | None = None,
         label_smoothing: float = 0.0,
@@ -355,7 +347,6 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.dtype = dtype
         self.n_threads = n_threads
 
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -400,7 +391,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def partial_fit(
         self, X: Table, y: Table, sample_weight: ArrayLike | None = None, classes: ArrayLike | None = None
     ) -> Self:
-        """Train for one epoch on X and y, going on from the last call, moments included.
+        """Train for one epoch on X and y, going on from the last call, moments included. Callbacks are not called.
 
         Parameters
         ----------
@@ -518,8 +509,9 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             )
         super().__setstate__(state)
         if self.__sklearn_is_fitted__():
-            # One vector again, so that prediction need not gather it each time.
-            layout = self._layout()
+            # One vector again, so that prediction need not gather it each time. A copy that is taken in fit may have
+            # the n_features_in_ of the model to come.
+            layout = known_layout((*map(len, self.coefs_), self.n_outputs_), self.activation, False)
             self.coefs_, self.intercepts_ = layout.views(
                 layout.flat(self.coefs_, self.intercepts_, self.coefs_[0].dtype)
             )
@@ -557,6 +549,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """  # fmt: skip
         self._check_combinations(validation)
         dtype = self._precision(continues)
+        given_X = X
         X, y, sample_weight = self._validated(X, y, sample_weight, dtype, reset=not continues)
         Y, labels = self._encoded(y, continues, incremental)
         sample_weight = self._with_class_weight(sample_weight, Y, labels, incremental)
@@ -570,12 +563,14 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         weight = _converted_weight(sample_weight, theta.dtype)
         sample = Sample(_table(X, theta.dtype), Y, weight, smoothing=self.label_smoothing)
         history = self._history(continues)
-        tasks = self._tasks(X, y, sample_weight, layout, labels)
+        tasks = None if incremental else self._tasks(given_X, y, sample_weight, layout, labels)
         with working():
             if self.solver == "lbfgs":
                 end = self._fit_lbfgs(layout, sample, theta, history, labels, tasks or observer)
             else:
                 held_out = self._held_out(X, sample, validation, split, layout, labels, theta.dtype, random_state)
+                if held_out is None:
+                    history.validation_scores = history.validation_loss_curve = None
                 end = self._fit_stochastic(
                     layout, sample, theta, history, labels, random_state, incremental, held_out, tasks or observer
                 )
@@ -588,15 +583,15 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         outcome = end.outcome
         ends_as_planned = callable(self.learning_rate) or self.learning_rate in SCHEDULES
         if outcome is Outcome.MAX_ITER and (end.message or not ends_as_planned):
-            warnings.warn(end.message or self._max_iter_message(), ConvergenceWarning, stacklevel=5)
+            warnings.warn(end.message or self._max_iter_message(), ConvergenceWarning, stacklevel=4)
         if outcome is Outcome.INTERRUPTED:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", stacklevel=4)
         if outcome is Outcome.TIME_OVER:
             warnings.warn(
                 f"max_time={self.max_time:g} seconds ended training after {self.n_iter_} epoch(s), before it "
                 "converged. Raise max_time, or lower max_iter or the size of the network.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         if outcome is Outcome.DIVERGED:
             raise ValueError(
@@ -640,23 +635,18 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 "class_weight='balanced' needs all rows at once, and partial_fit sees a part. Give a dict, from "
                 "sklearn.utils.class_weight.compute_class_weight on all labels."
             )
-        try:
-            if labels["_multilabel"]:
-                weight = compute_sample_weight(self.class_weight, Y)
-            else:
-                classes, numbers = labels["classes_"], Y.ravel()
-                weight = compute_class_weight(self.class_weight, classes=classes, y=classes[numbers])[numbers]
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"class_weight={self.class_weight!r}: {error}") from error
-        if not np.isfinite(weight).all() or weight.min() < 0:
-            raise ValueError(f"class_weight={self.class_weight!r}: weights must be finite and not negative.")
+        multilabel = labels["_multilabel"]
+        weight = row_weights(self.class_weight, Y, (0, 1) if multilabel else labels["classes_"].tolist(), multilabel)
         weight = weight if sample_weight is None else weight * sample_weight
         if not weight.any():
             raise ValueError(f"class_weight={self.class_weight!r} leaves no row a weight above zero.")
         return weight
 
     def _tasks(self, X, y, sample_weight, layout: Layout, labels: dict) -> EpochTasks | None:
-        """Who tells scikit-learn's callbacks of the epochs, where there are callbacks."""
+        """Who tells scikit-learn's callbacks of the epochs, where there are callbacks.
+
+        X is that of the user: with its feature names, a callback may predict it without a warning.
+        """
         if not hasattr(self, "_skl_callbacks"):
             return None
         return EpochTasks(
@@ -764,10 +754,14 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _history(self, continues: bool) -> History:
         if not (continues and hasattr(self, "loss_curve_")):
             return History()
-        stopped_early = self.early_stopping and self.best_validation_score_ is not None
+        # A score of another kind is no measure of those to come.
+        stopped_early = (
+            self.early_stopping and self.best_validation_score_ is not None and self._scored_by == self.scoring
+        )
         return History(
             loss_curve=list(self.loss_curve_),
             learning_rate_curve=list(self.learning_rate_curve_),
+            loss=self.loss_,
             best_loss=np.inf if self.best_loss_ is None else self.best_loss_,
             validation_scores=list(self.validation_scores_ or []),
             validation_loss_curve=list(self.validation_loss_curve_ or []),
@@ -800,16 +794,23 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         X = (X.tocsr() if sp.issparse(X) else X)[rows]
         Y = watched.Y[rows]
         y = Y.astype(np.int64) if labels["_multilabel"] else labels["classes_"][Y.ravel()]
-        weight = {} if watched.weight is None else {"sample_weight": watched.weight[rows]}
+        weighted = watched.weight is not None and _takes_sample_weight(scorer)
+        weight = {"sample_weight": watched.weight[rows]} if weighted else {}
         judged = copy.copy(self)
         vars(judged).pop("feature_names_in_", None)  # X is an array by now
 
         def metric(theta: np.ndarray) -> float:
             vars(judged).update(self._attributes(layout, theta, labels, History()))
-            score = scorer(judged, X, y, **weight)
-            if not np.isfinite(score):
-                raise ValueError(f"scoring={self.scoring!r} gave {score} on the validation rows.")
-            return score
+            try:
+                score = scorer(judged, X, y, **weight)
+            except Exception as error:
+                error.add_note(f"This was scoring={self.scoring!r} on the validation rows.")
+                raise
+            if not (isinstance(score, Real) and np.isfinite(score)):
+                raise ValueError(
+                    f"scoring={self.scoring!r} gave {score!r} on the validation rows, not a finite number."
+                )
+            return float(score)
 
         return metric
 
@@ -817,19 +818,22 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """X_val as an array, and the sample that it is, checked against what training knows."""
         try:
             X_val, y_val, weight = self._validated(X_val, y_val, sample_weight_val, dtype, reset=False)
+            table, weight = _table(X_val, dtype), _converted_weight(weight, dtype)
         except ValueError as error:
             raise ValueError(f"X_val, y_val, sample_weight_val: {error}") from error
+        y_val = y_val.toarray() if sp.issparse(y_val) else y_val
         if labels["_multilabel"]:
-            y_val = np.asarray(y_val.toarray() if sp.issparse(y_val) else y_val)
-            Y = np.ascontiguousarray(y_val, dtype=np.uint8)
-            if y_val.ndim != 2 or y_val.shape[1] != n_outputs or (y_val != Y).any() or Y.max() > 1:
+            if y_val.ndim != 2 or y_val.shape[1] != n_outputs or not ((y_val == 0) | (y_val == 1)).all():
                 raise ValueError(f"y_val must hold 0 and 1 in {n_outputs} columns, as y.")
+            Y = np.ascontiguousarray(y_val, dtype=np.uint8)
         else:
-            if y_val.ndim != 1 or not np.isin(y_val, labels["classes_"]).all():
-                raise ValueError(f"y_val must have the labels of y, {labels['classes_'].tolist()}.")
+            known = labels["classes_"].tolist()
+            unknown = set(y_val.tolist()) - set(known) if y_val.ndim == 1 else None
+            if unknown is None or unknown:
+                raise ValueError(f"y_val must be a column of the labels of y, {known}; got {unknown or y_val.shape}.")
             Y = (y_val == labels["classes_"][1]).astype(np.uint8).reshape(-1, 1)
             _check_both_classes("y_val has", Y, labels, "Give it rows of both.")
-        return X_val, Sample(_table(X_val, dtype), Y, _converted_weight(weight, dtype))
+        return X_val, Sample(table, Y, weight)
 
     def _fit_stochastic(
         self, layout, sample, theta, history, labels, random_state, incremental, held_out, observer
@@ -851,14 +855,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         outcome = training.run(one_epoch=incremental)
         vars(self).update(
             self._attributes(layout, theta, labels, history),
-            loss_=history.loss_curve[-1] if history.loss_curve else np.inf,
-            loss_curve_=history.loss_curve,
-            learning_rate_curve_=history.learning_rate_curve,
-            best_loss_=None if self.early_stopping else history.best_loss,
-            validation_scores_=history.validation_scores if held_out else None,
-            validation_loss_curve_=history.validation_loss_curve if held_out else None,
-            best_validation_score_=history.best_validation_score if self.early_stopping else None,
-            best_iteration_=history.best_iteration if self.early_stopping else None,
+            _scored_by=self.scoring,
             _no_improvement_count=history.no_improvement_count,
         )
         # Ctrl-C leaves the steps of its run uncounted, and Adam's moments mean nothing without their count.
@@ -867,12 +864,12 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return _End(outcome)
 
     def _fit_lbfgs(self, layout, sample, theta, history, labels, observer) -> "_End":
-        outcome, cost, message = minimize_lbfgs(
+        outcome, message = minimize_lbfgs(
             layout, sample, theta, self._settings(), history, thread_limit(self.n_threads), observer
         )
-        for name in _EPOCH_ATTRIBUTES:
+        for name in self._epoch_attributes(history):
             vars(self).pop(name, None)  # of a stochastic solver before
-        vars(self).update(self._attributes(layout, theta, labels, history), loss_=cost)
+        vars(self).update(self._attributes(layout, theta, labels, history))
         self._keep_optimizer(None)
         message = (
             f"lbfgs failed to converge after {self.n_iter_} iteration(s): {message}. Increase max_iter "
@@ -883,7 +880,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _attributes(self, layout: Layout, theta: np.ndarray, labels: dict, history: History) -> dict[str, Any]:
         """What makes an estimator a fitted one; to be set all at once, for another thread may be predicting."""
         W, b = layout.views(theta)
-        return {
+        attributes = {
             **labels,
             "coefs_": W,
             "intercepts_": b,
@@ -892,6 +889,20 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             "out_activation_": "logistic",
             "n_iter_": history.n_epochs,
             "t_": history.n_samples_seen,
+            "loss_": history.loss,
+        }
+        return attributes if self.solver == "lbfgs" else attributes | self._epoch_attributes(history)
+
+    def _epoch_attributes(self, history: History) -> dict[str, Any]:
+        """What a stochastic solver tells of its epochs."""
+        return {
+            "loss_curve_": history.loss_curve,
+            "learning_rate_curve_": history.learning_rate_curve,
+            "best_loss_": None if self.early_stopping else history.best_loss,
+            "validation_scores_": history.validation_scores,
+            "validation_loss_curve_": history.validation_loss_curve,
+            "best_validation_score_": history.best_validation_score if self.early_stopping else None,
+            "best_iteration_": history.best_iteration if self.early_stopping else None,
         }
 
     def _optimizer(self, settings: Settings, theta: np.ndarray, incremental: bool) -> Optimizer:
@@ -920,7 +931,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if self.batch_size > n_rows:
             warnings.warn(
                 f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n_rows}.",
-                stacklevel=7,
+                stacklevel=6,
             )
         return min(self.batch_size, n_rows)
 
@@ -1002,6 +1013,15 @@ class _End:
 
     outcome: Outcome
     message: str = ""
+
+
+def _takes_sample_weight(scorer: Callable[..., float]) -> bool:
+    """Whether the scorer, or the metric that scikit-learn made it of, knows weights."""
+    try:
+        parameters = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters.values()
+    except ValueError:  # something built in, without a signature
+        return False
+    return any(one.name == "sample_weight" or one.kind is one.VAR_KEYWORD for one in parameters)
 
 
 def _check_both_classes(what: str, Y: np.ndarray, labels: dict, advice: str) -> None:

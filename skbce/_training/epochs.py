@@ -128,9 +128,10 @@ class StochasticTraining:
                 if self._stops():
                     return Outcome.CONVERGED
                 history.no_improvement_count = 0
-            if one_epoch:
+            cut_short = n_rows < self.sample.n_rows
+            if one_epoch and not cut_short:
                 return Outcome.EPOCH_DONE
-            if self._deadline.is_over():
+            if cut_short or (self._deadline.is_over() and history.n_epochs < settings.max_iter):
                 return Outcome.TIME_OVER
         return Outcome.MAX_ITER
 
@@ -177,11 +178,16 @@ class StochasticTraining:
     def _record(self, cost: float, n_rows: int) -> None:
         """Book the epoch: curves, best values, the count of epochs without improvement, the next learning rate."""
         history, settings = self.history, self.settings
+        # Before the books: a Ctrl-C while it is computed leaves them as they were.
+        score, loss = self.held_out(self.theta) if self.held_out is not None else (None, None)
         history.n_epochs += 1
         history.n_samples_seen += n_rows
+        history.loss = cost
         history.loss_curve.append(cost)
         history.learning_rate_curve.append(self._last_rate)
-        score = self._held_out_score() if self.held_out is not None else None
+        if self.held_out is not None:
+            history.validation_scores.append(score)
+            history.validation_loss_curve.append(loss)
         if settings.early_stopping:
             improved = score >= history.best_validation_score + settings.tol
             if score > history.best_validation_score:
@@ -196,12 +202,6 @@ class StochasticTraining:
         if settings.solver == "sgd" and settings.learning_rate == "invscaling":
             scale = (history.n_samples_seen + 1) ** settings.power_t
             self.optimizer.learning_rate = float(settings.learning_rate_init) / scale
-
-    def _held_out_score(self) -> float:
-        score, loss = self.held_out(self.theta)
-        self.history.validation_scores.append(score)
-        self.history.validation_loss_curve.append(loss)
-        return score
 
     def _stops(self) -> bool:
         """Whether too many epochs without improvement end training, or only lower the learning rate."""

@@ -69,14 +69,12 @@ def minimize_lbfgs(
     history: History,
     n_threads: int,
     observer: Observer | None = None,
-) -> tuple[Outcome, float, str]:
+) -> tuple[Outcome, str]:
     """Minimise the full-batch cost by scipy's L-BFGS-B from theta, which ends at the result.
 
     Returns
     -------
     outcome : Outcome
-    cost : float
-        At the result, nats per sample.
     message : str
         scipy's, about why it stopped.
     """
@@ -84,43 +82,42 @@ def minimize_lbfgs(
     cost_and_gradient = CostFunction(layout, sample, settings.alpha, theta.dtype, n_threads)
     progress = Progress(settings.verbose, "iteration", settings.max_iter, sample.n_rows)
     history.n_epochs = 0
-    cost = np.inf
+    history.loss = np.inf
 
     def accepted(intermediate_result: scipy.optimize.OptimizeResult) -> None:
-        nonlocal cost
         if not np.isfinite(intermediate_result.fun) or not np.isfinite(intermediate_result.x).all():
             raise _EndedError(Outcome.DIVERGED)
+        # SciPy tells of an iteration when it is over, and not whether another one follows.
+        if observer is not None:
+            observer.epoch_begins(theta, history)
         theta[...] = intermediate_result.x
-        cost = float(intermediate_result.fun)
+        history.loss = float(intermediate_result.fun)
         history.n_epochs += 1
-        progress.epoch_ended(history.n_epochs, cost)
+        progress.epoch_ended(history.n_epochs, history.loss)
         if observer is not None and observer.epoch_ends(theta, history):
             raise _EndedError(Outcome.STOPPED)
         if deadline.is_over():
             raise _EndedError(Outcome.TIME_OVER)
-        if observer is not None and history.n_epochs < settings.max_iter:
-            observer.epoch_begins(theta, history)
 
     options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
     try:
-        cost = cost_and_gradient(theta)[0]
-        if not np.isfinite(cost):
+        history.loss = cost_and_gradient(theta)[0]
+        if not np.isfinite(history.loss):
             raise _EndedError(Outcome.DIVERGED)
-        if observer is not None:
-            observer.epoch_begins(theta, history)
         result = scipy.optimize.minimize(
             cost_and_gradient, theta.astype(np.float64), method="L-BFGS-B", jac=True,
             callback=accepted, options=options,
         )  # fmt: skip
     except KeyboardInterrupt:
-        return Outcome.INTERRUPTED, cost, ""
+        return Outcome.INTERRUPTED, ""
     except _EndedError as end:
-        return end.outcome, cost, ""
+        return end.outcome, ""
     finally:
         progress.end()
     if not (np.isfinite(result.fun) and np.isfinite(result.x).all()):
-        return Outcome.DIVERGED, cost, ""
+        return Outcome.DIVERGED, ""
     theta[...] = result.x
+    history.loss = float(result.fun)
     history.n_epochs = min(result.nit, settings.max_iter)
     outcome = Outcome.CONVERGED if result.status == 0 else Outcome.MAX_ITER
-    return outcome, float(result.fun), str(result.message)
+    return outcome, str(result.message)

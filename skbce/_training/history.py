@@ -1,6 +1,6 @@
 """What is known of the course of training."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,11 +11,17 @@ class History:
 
     loss_curve: list[float] = field(default_factory=list)
     learning_rate_curve: list[float] = field(default_factory=list)
+    loss: float = np.inf
     best_loss: float = np.inf
-    validation_scores: list[float] = field(default_factory=list)
-    validation_loss_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] | None = field(default_factory=list)  # None where no rows are held out
+    validation_loss_curve: list[float] | None = field(default_factory=list)
     best_validation_score: float = -np.inf
     best_iteration: int | None = None
     no_improvement_count: int = 0
     n_samples_seen: int = 0
     n_epochs: int = 0
+
+    def copy(self) -> "History":
+        """One that stays as it is while training goes on."""
+        lists = {name: list(value) for name, value in vars(self).items() if isinstance(value, list)}
+        return replace(self, **lists)
