@@ -7,6 +7,7 @@ is what the L2 term runs over. The order is scikit-learn's, so that sums over it
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,39 @@ def aligned_rows(n_rows: int, size: int, dtype) -> np.ndarray:
     return aligned_zeros(n_rows * size, dtype).reshape(n_rows, size)
 
 
+def one_for_each_hidden_layer(name: str, value: Any, n_hidden: int) -> tuple:
+    """`value` as it stands where it is a sequence, else repeated.
+
+    Raises
+    ------
+    ValueError
+        For a sequence of another length.
+    """
+    if isinstance(value, str) or not np.iterable(value):
+        return (value,) * n_hidden
+    if len(value) != n_hidden:
+        raise ValueError(
+            f"{name} as a sequence needs one entry for each hidden layer, which are {n_hidden}, "
+            f"got {len(value)}: {list(value)}."
+        )
+    return tuple(value)
+
+
+def known_activations(activation: str | Sequence[str], n_hidden: int) -> tuple[str, ...]:
+    """The activation of each hidden layer.
+
+    Raises
+    ------
+    ValueError
+        For a sequence of another length, and for a name that is not known.
+    """
+    names = one_for_each_hidden_layer("activation", activation, n_hidden)
+    for name in (activation,) if isinstance(activation, str) else names:
+        if name not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {ACTIVATIONS}, or one of them a hidden layer, got {name!r}.")
+    return tuple(str(name) for name in names)
+
+
 class Layout:
     """The units of a network's layers and where each parameter lies in the flat vector.
 
@@ -47,27 +81,35 @@ class Layout:
     ----------
     units : sequence of int
         n_0 .. n_L: features, hidden units, outputs.
-    activation : str
-        Of the hidden layers, one of `ACTIVATIONS`.
+    activation : str or sequence of str
+        Of the hidden layers, from `ACTIVATIONS`: one for all, or one for each.
     sparse : bool
         Whether X comes as CSR, so that blocks hold no A[0].
+
+    Raises
+    ------
+    ValueError
+        For a sequence of activations of another length, and for a name that is not known.
     """
 
-    def __init__(self, units: Sequence[int], activation: str, sparse: bool = False):
+    def __init__(self, units: Sequence[int], activation: str | Sequence[str], sparse: bool = False):
         self.units = tuple(int(n) for n in units)
-        self.activation = activation
+        self.activations = known_activations(activation, len(self.units) - 2)
+        # Without hidden layers, one name still chooses the bounds of the start, as in scikit-learn.
+        self._last_activation = activation if isinstance(activation, str) else (None, *self.activations)[-1]
         self.shapes = list(pairwise(self.units))
         sizes = [n_in * n_out for n_in, n_out in self.shapes]
         n_layers = len(self.shapes)
-        rows = np.zeros((4, n_layers + 2), np.int64)
+        rows = np.zeros((5, n_layers + 2), np.int64)
         rows[0, :-1] = self.units
         rows[1, 1:-1] = np.cumsum(sizes)
         rows[2, :-1] = sum(sizes) + np.cumsum((0, *self.units[1:]))
         rows[3, 1:] = np.cumsum((0 if sparse else self.units[0], *self.units[1:]))
+        rows[4, 1:n_layers] = [ACTIVATIONS.index(f) for f in self.activations]
         self.row_elements = int(rows[3, -1])
         self._W_start, self._b_start = rows[1].tolist(), rows[2].tolist()
         self.n_parameters = self._b_start[n_layers]
-        self.network = doors.Network(rows, ACTIVATIONS.index(activation))
+        self.network = doors.Network(rows)
 
     def views(self, theta: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """W and b, lists of views of theta."""
@@ -121,19 +163,19 @@ class Layout:
         """Glorot's uniform start, drawn layer by layer (W, then b) as scikit-learn draws it.
 
         Bounds are sqrt(6 / (n_in + n_out)), with 2 in place of 6 for the logistic activation
-        (Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html).
+        (Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html). The last layer goes by the
+        activation below it.
         """
         theta = aligned_zeros(self.n_parameters, dtype)
-        factor = 2.0 if self.activation == "logistic" else 6.0
-        for W, b in zip(*self.views(theta), strict=True):
-            bound = np.sqrt(factor / sum(W.shape))
+        for W, b, f in zip(*self.views(theta), (*self.activations, self._last_activation), strict=True):
+            bound = np.sqrt((2.0 if f == "logistic" else 6.0) / sum(W.shape))
             W[...] = random_state.uniform(-bound, bound, W.shape)
             b[...] = random_state.uniform(-bound, bound, b.shape)
         return theta
 
 
 @lru_cache(maxsize=64)
-def known_layout(units: tuple[int, ...], activation: str, sparse: bool) -> Layout:
+def known_layout(units: tuple[int, ...], activation: str | tuple[str, ...], sparse: bool) -> Layout:
     """The layout that predictions share: making one takes as long as predicting a row."""
     return Layout(units, activation, sparse)
 

@@ -46,12 +46,17 @@ def softplus(Z):
     return np.where(Z.real > 0, Z, 0) + np.log1p(np.exp(np.where(Z.real > 0, -Z, Z)))
 
 
+def hidden(f, n_hidden):
+    """The activation of each hidden layer, where `f` is one for all or one for each."""
+    return [f] * n_hidden if isinstance(f, str) else list(f)
+
+
 def forward(X, W, b, f):
-    """Z_l = A_{l-1} W_l + b_l, A_l = f(Z_l); A_0 = X, and the last A is Y_hat = sigmoid(Z_L)."""
-    A, Z = [_wide(X)], []
+    """Z_l = A_{l-1} W_l + b_l, A_l = f_l(Z_l); A_0 = X, and the last A is Y_hat = sigmoid(Z_L)."""
+    A, Z, f = [_wide(X)], [], [*hidden(f, len(W) - 1), "logistic"]
     for l in range(len(W)):
         Z.append(A[l] @ _wide(W[l]) + _wide(b[l]))
-        A.append(activate(f if l < len(W) - 1 else "logistic", Z[l]))
+        A.append(activate(f[l], Z[l]))
     return Z, A
 
 
@@ -72,13 +77,13 @@ def backward(Y, Z, A, W, f, weight=None, alpha=0.0):
 
     dW_l = 1/total (A_{l-1}^T dZ_l + alpha W_l), db_l = 1/total sum_i dZ_l[i]
     """
-    total = total_weight(A[0], weight)
+    total, f = total_weight(A[0], weight), hidden(f, len(W) - 1)
     dZ = [None] * len(W)
     dZ[-1] = A[-1] - _wide(Y)
     if weight is not None:
         dZ[-1] = _wide(weight)[:, None] * dZ[-1]
     for l in range(len(W) - 2, -1, -1):
-        dZ[l] = (dZ[l + 1] @ _wide(W[l + 1]).T) * derivative(f, Z[l])
+        dZ[l] = (dZ[l + 1] @ _wide(W[l + 1]).T) * derivative(f[l], Z[l])
     dW = [(A[l].T @ dZ[l] + alpha * _wide(W[l])) / total for l in range(len(W))]
     db = [dZ[l].sum(axis=0) / total for l in range(len(W))]
     return dZ, dW, db
@@ -134,10 +139,11 @@ def gradient_at(theta, units, f, X, Y, weight=None, alpha=0.0):
 
 
 def initial(units, f, random_state):
-    """Glorot and Bengio's uniform start: W_0, b_0, W_1, b_1, .. drawn in turn."""
+    """Glorot and Bengio's uniform start: W_0, b_0, W_1, b_1, .. drawn in turn; the last layer by the f below it."""
     W, b = [], []
-    for n_in, n_out in pairwise(units):
-        bound = ((2 if f == "logistic" else 6) / (n_in + n_out)) ** 0.5
+    f = [*hidden(f, len(units) - 2), f if isinstance(f, str) else f[-1]]
+    for f_l, (n_in, n_out) in zip(f, pairwise(units), strict=True):
+        bound = ((2 if f_l == "logistic" else 6) / (n_in + n_out)) ** 0.5
         W.append(random_state.uniform(-bound, bound, (n_in, n_out)))
         b.append(random_state.uniform(-bound, bound, n_out))
     return W, b

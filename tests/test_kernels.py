@@ -159,6 +159,43 @@ def test_cost_and_gradient_are_the_twins_for_any_network(units, f, rows, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize(
+    "f", [("relu", "tanh"), ("logistic", "identity", "relu"), ("tanh", "relu", "relu", "logistic")]
+)
+def test_cost_and_gradient_are_the_twins_for_layers_of_different_activations(f, n_outputs, sparse, dtype):
+    units = (6, *(5, 3, 4, 2)[: len(f)], n_outputs)
+    X, Y, weight, theta = problem(units, 31, dtype)
+    cost, gradient = cost_and_gradient(units, f, theta, csr(X) if sparse else X, Y, weight, 0.5)
+    expected = twin.cost_at(theta, units, f, X, Y, weight, 0.5)
+    assert cost == pytest.approx(expected, rel=8 * float(np.finfo(dtype).eps), abs=0)  # positive terms
+    assert_vectors_close(units, gradient, twin.gradient_at(theta, units, f, X, Y, weight, 0.5), GRADIENT_ULPS)
+
+
+@pytest.mark.parametrize("f", ["tanh", ("tanh", "tanh"), ["tanh", "tanh"], np.array(["tanh", "tanh"])])
+def test_one_activation_for_all_layers_is_the_same_to_the_bit_as_one_for_each(f):
+    X, Y, _, theta = problem((6, 5, 3, 1), 31, np.float64)
+    _, gradient = cost_and_gradient((6, 5, 3, 1), f, theta, X, Y)
+    np.testing.assert_array_equal(gradient, cost_and_gradient((6, 5, 3, 1), "tanh", theta, X, Y)[1])
+
+
+@pytest.mark.parametrize("f", [(), ("relu",), ("relu",) * 3])
+def test_wrong_number_of_activations_raises_an_error_that_says_how_many_are_needed(f):
+    with pytest.raises(ValueError, match=rf"activation .* each hidden layer, which are 2, got {len(f)}"):
+        Layout((6, 5, 3, 1), f)
+
+
+@pytest.mark.parametrize(
+    ("units", "f"),
+    [((6, 1), "softmax"), ((6, 5, 3, 1), "softmax"), ((6, 5, 3, 1), ("relu", "softmax")), ((6, 5, 1), [["softmax"]])],
+)
+def test_unknown_activation_raises_an_error_that_lists_the_known(units, f):
+    with pytest.raises(ValueError, match=r"activation must be one of \('identity', .*got \[?'softmax'"):
+        Layout(units, f)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("units", [(6, 1), (6, 3), (6, 5, 3, 2)])
 @pytest.mark.parametrize("kind", TABLES)
 def test_cost_and_gradient_are_the_twins_for_any_table(kind, units, dtype):
@@ -534,6 +571,13 @@ def test_initial_parameters_are_the_seed_equations(units, f, dtype):
     expected = twin.flat(*twin.initial(units, f, np.random.RandomState(3)))
     assert theta.dtype == dtype
     np.testing.assert_array_equal(theta, expected.astype(dtype))
+
+
+@pytest.mark.parametrize("f", [("logistic", "relu"), ("relu", "logistic"), ("logistic", "logistic")])
+def test_initial_parameters_follow_each_layers_activation_and_the_output_the_one_below(f):
+    units = (7, 5, 3, 2)
+    theta = Layout(units, f).initial(np.random.RandomState(3), np.float64)
+    np.testing.assert_array_equal(theta, twin.flat(*twin.initial(units, f, np.random.RandomState(3))))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -53,21 +53,21 @@ cdef const void* address(array) except? NULL:
 
 
 cdef class Network:
-    """The shape of a network: its units a layer, and where each W[l], b[l] lies in the flat vector."""
+    """The shape of a network: units and activation of each layer, and where W[l], b[l] lie in the flat vector."""
 
     cdef NetworkView view
     cdef readonly object layout
 
-    def __init__(self, layout, int activation):
-        # Rows of layout: units, W_start, b_start, A_start (skbce._parameters.Layout).
+    def __init__(self, layout):
+        # Rows of layout: units, W_start, b_start, A_start, f (skbce._parameters.Layout).
         cdef const int64_t[:, ::1] rows = layout
         self.layout = layout
         self.view.n_layers = rows.shape[1] - 2
-        self.view.f = <Activation>activation
         self.view.units = &rows[0, 0]
         self.view.W_start = &rows[1, 0]
         self.view.b_start = &rows[2, 0]
         self.view.A_start = &rows[3, 0]
+        self.view.f = &rows[4, 0]
         self.view.widest = max(layout[0, 1:-1])
         self.view.n_parameters = rows[2, self.view.n_layers]
 

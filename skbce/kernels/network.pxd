@@ -12,7 +12,7 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
-from skbce.kernels.activations cimport activate, activate_backward, add_rows, fill_rows, unit_backward
+from skbce.kernels.activations cimport Activation, activate, activate_backward, add_rows, fill_rows, unit_backward
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.parallel cimport thread_count, thread_number
 from skbce.kernels.products cimport add_product, product_backward, weights_gradient
@@ -68,7 +68,7 @@ cdef inline floating* forward(
         else:
             add_product(rows, n_in, n_out, A, lda, theta + net.W_start[l], Z)
         if l < net.n_layers - 1:
-            activate(net.f, rows * n_out, Z)
+            activate(<Activation>net.f[l + 1], rows * n_out, Z)
         A = Z
         lda = n_out
     return Z
@@ -82,6 +82,7 @@ cdef inline void backward(
 ) noexcept nogil:
     """sums over the block's rows of dW[l] and db[l], differentiates `forward`; added to `gradient` or written to it"""
     cdef Py_ssize_t l = net.n_layers, n_in, n_out
+    cdef Activation f
     cdef const floating* A
     cdef const floating* dZ = dZ_L
     cdef floating* spare = workspace + block_rows * net.A_start[net.n_layers + 1]
@@ -95,6 +96,7 @@ cdef inline void backward(
         l -= 1
         n_in = net.units[l]
         n_out = net.units[l + 1]
+        f = <Activation>net.f[l]
         A = workspace + block_rows * net.A_start[l]
         dW = gradient + net.W_start[l]
         db = gradient + net.b_start[l - 1]
@@ -102,11 +104,11 @@ cdef inline void backward(
         if n_out == 1:
             if not accumulate:
                 memset(dW, 0, n_in * sizeof(floating))
-            unit_backward(net.f, rows, n_in, A, dZ, theta + net.W_start[l], dW, dA, db)
+            unit_backward(f, rows, n_in, A, dZ, theta + net.W_start[l], dW, dA, db)
         else:
             weights_gradient(rows, n_in, n_out, A, n_in, dZ, <floating>accumulate, dW)
             product_backward(rows, n_in, n_out, dZ, theta + net.W_start[l], dA)
-            activate_backward(net.f, rows, n_in, A, dA, db)
+            activate_backward(f, rows, n_in, A, dA, db)
         dZ = dA
     n_in = net.units[0]
     n_out = net.units[1]

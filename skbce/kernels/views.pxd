@@ -2,8 +2,6 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from skbce.kernels.activations cimport Activation
-
 
 # Where rows of X come from: a dense array of any strides, or CSR.
 cdef struct TableView:
@@ -21,8 +19,8 @@ cdef struct TableView:
 # The shape of a network and where its parameters lie.
 cdef struct NetworkView:
     Py_ssize_t n_layers        # L
-    Activation f               # of the hidden layers
     const int64_t* units       # n_0 .. n_L
+    const int64_t* f           # an Activation for each hidden layer, l = 1 .. L-1
     const int64_t* W_start     # where W[l] and b[l] begin in theta, l = 0 .. L-1
     const int64_t* b_start
     const int64_t* A_start     # n_0 + .. + n_{l-1}: where A[l] begins in a block's workspace, times its rows
