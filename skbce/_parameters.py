@@ -14,7 +14,19 @@ import numpy as np
 from skbce.kernels import doors
 
 # The order of kernels/activations.pxd.
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+ACTIVATIONS = (
+    "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu", "mish",
+)  # fmt: skip
+
+# Those whose derivative does not follow from their value, so that the forward pass stores it.
+STORED = ("gelu", "silu", "mish")
+
+# n_in times the variance of the first W, for activations that scikit-learn lacks. 2 keeps the size of what goes forward
+# and backward through a relu, 2 / (1 + slope^2) through a leaky one (He et al. 2015), and nearly so through the smooth
+# ones of relu's shape; 1 goes with selu's constants (Klambauer et al. 2017).
+_START_VARIANCES = {
+    "leaky_relu": 2 / (1 + 0.01**2), "elu": 2, "selu": 1, "softplus": 2, "gelu": 2, "silu": 2, "mish": 2,
+}  # fmt: skip
 
 # Fewer rows would make products of matrices that are all edge, and read W and write dW anew for each few rows.
 _MIN_BLOCK_ROWS = 64
@@ -74,6 +86,17 @@ def known_activations(activation: str | Sequence[str], n_hidden: int) -> tuple[s
     return tuple(str(name) for name in names)
 
 
+def start_bound(f: str, n_in: int, n_out: int) -> float:
+    """The largest |W| and |b| of the start in a layer that ends in f.
+
+    scikit-learn's activations have Glorot's, sqrt(6 / (n_in + n_out)), with 2 in place of 6 for the logistic one
+    (Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html), the others He's or LeCun's.
+    """
+    if f in _START_VARIANCES:
+        return np.sqrt(3 * _START_VARIANCES[f] / n_in)
+    return np.sqrt((2.0 if f == "logistic" else 6.0) / (n_in + n_out))
+
+
 class Layout:
     """The units of a network's layers and where each parameter lies in the flat vector.
 
@@ -100,13 +123,17 @@ class Layout:
         self.shapes = list(pairwise(self.units))
         sizes = [n_in * n_out for n_in, n_out in self.shapes]
         n_layers = len(self.shapes)
-        rows = np.zeros((5, n_layers + 2), np.int64)
+        rows = np.zeros((6, n_layers + 2), np.int64)
         rows[0, :-1] = self.units
         rows[1, 1:-1] = np.cumsum(sizes)
         rows[2, :-1] = sum(sizes) + np.cumsum((0, *self.units[1:]))
         rows[3, 1:] = np.cumsum((0 if sparse else self.units[0], *self.units[1:]))
         rows[4, 1:n_layers] = [ACTIVATIONS.index(f) for f in self.activations]
-        self.row_elements = int(rows[3, -1])
+        stored = [n if f in STORED else 0 for n, f in zip(self.units[1:], self.activations)]
+        ends = rows[3, -1] + np.cumsum((0, *stored))
+        rows[5, 1:n_layers] = np.where(stored, ends[:-1], -1)
+        rows[5, -1] = ends[-1]
+        self.row_elements = int(ends[-1])
         self._W_start, self._b_start = rows[1].tolist(), rows[2].tolist()
         self.n_parameters = self._b_start[n_layers]
         self.network = doors.Network(rows)
@@ -160,15 +187,12 @@ class Layout:
         return base.reshape(-1).view(np.uint8)[offset : offset + at - start].view(dtype)
 
     def initial(self, random_state: np.random.RandomState, dtype) -> np.ndarray:
-        """Glorot's uniform start, drawn layer by layer (W, then b) as scikit-learn draws it.
-
-        Bounds are sqrt(6 / (n_in + n_out)), with 2 in place of 6 for the logistic activation
-        (Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html). The last layer goes by the
-        activation below it.
-        """
+        """A uniform start within `start_bound`, drawn layer by layer (W, then b) as scikit-learn draws it."""
         theta = aligned_zeros(self.n_parameters, dtype)
-        for W, b, f in zip(*self.views(theta), (*self.activations, self._last_activation), strict=True):
-            bound = np.sqrt((2.0 if f == "logistic" else 6.0) / sum(W.shape))
+        # The output layer goes by the activation below it, as in scikit-learn, and by Glorot's bound in any case.
+        last = "identity" if self._last_activation in _START_VARIANCES else self._last_activation
+        for W, b, f in zip(*self.views(theta), (*self.activations, last), strict=True):
+            bound = start_bound(f, *W.shape)
             W[...] = random_state.uniform(-bound, bound, W.shape)
             b[...] = random_state.uniform(-bound, bound, b.shape)
         return theta

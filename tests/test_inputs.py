@@ -667,7 +667,7 @@ def test_prediction_before_fit_says_so(method):
 
 VIOLATIONS = {
     "hidden_layer_sizes": 0,
-    "activation": "softplus",
+    "activation": "softmax",
     "solver": "newton",
     "alpha": -1e-9,
     "batch_size": 0,

@@ -8,7 +8,9 @@ from cython.parallel cimport parallel
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from skbce.kernels cimport steps
-from skbce.kernels.activations cimport Activation, activate, activate_backward, add_rows, fill_rows
+from skbce.kernels.activations cimport (
+    Activation, activate, activate_backward, activate_storing, add_rows, fill_rows,
+)
 from skbce.kernels.elementary cimport (
     exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
@@ -59,7 +61,7 @@ cdef class Network:
     cdef readonly object layout
 
     def __init__(self, layout):
-        # Rows of layout: units, W_start, b_start, A_start, f (skbce._parameters.Layout).
+        # Rows of layout: units, W_start, b_start, A_start, f, D_start (skbce._parameters.Layout).
         cdef const int64_t[:, ::1] rows = layout
         self.layout = layout
         self.view.n_layers = rows.shape[1] - 2
@@ -68,6 +70,8 @@ cdef class Network:
         self.view.b_start = &rows[2, 0]
         self.view.A_start = &rows[3, 0]
         self.view.f = &rows[4, 0]
+        self.view.D_start = &rows[5, 0]
+        self.view.row_elements = rows[5, self.view.n_layers + 1]
         self.view.widest = max(layout[0, 1:-1])
         self.view.n_parameters = rows[2, self.view.n_layers]
 
@@ -272,6 +276,12 @@ def apply_activation(int activation, floating[:, ::1] Z):
         activate(<Activation>activation, Z.shape[0] * Z.shape[1], &Z[0, 0])
 
 
+def store_derivative(int activation, floating[:, ::1] Z, floating[:, ::1] D):
+    """A = f(Z), in place, and D = f'(Z), for the activations in skbce._parameters.STORED"""
+    with nogil:
+        activate_storing(<Activation>activation, Z.shape[0] * Z.shape[1], &Z[0, 0], &D[0, 0])
+
+
 def output_loss(
     const floating[:, ::1] Z, const floating[:, ::1] Y, const floating[::1] weight, floating[:, ::1] losses
 ):
@@ -301,7 +311,10 @@ def layer_backward(
     int activation, const floating[:, ::1] dZ, const floating[:, ::1] W, const floating[:, ::1] A,
     floating[:, ::1] dZ_before, floating[::1] db_before,
 ):
-    """dZ_before = (dZ W^T) * f'(Z_before), f' from A = f(Z_before); db_before += sum of its rows"""
+    """dZ_before = (dZ W^T) * f'(Z_before), f' from A = f(Z_before); db_before += sum of its rows.
+
+    The activation after the last, STORED, takes f' itself in place of A.
+    """
     with nogil:
         product_backward(dZ.shape[0], W.shape[0], W.shape[1], &dZ[0, 0], &W[0, 0], &dZ_before[0, 0])
         activate_backward(

@@ -4,6 +4,7 @@
     backward  dZ_L = Y_hat - Y,  dW_l = A_{l-1}^T dZ_l,  db_l = sum dZ_l,
               dZ_{l-1} = (dZ_l W_l^T) * f'(Z_{l-1})
 
+f'(Z) is taken from A, or from D, where the forward pass stored it because it does not follow from A.
 dW and db are sums here; 1/m enters in the update, once for all blocks of a batch.
 """
 
@@ -12,7 +13,9 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
-from skbce.kernels.activations cimport Activation, activate, activate_backward, add_rows, fill_rows, unit_backward
+from skbce.kernels.activations cimport (
+    STORED, Activation, activate, activate_backward, activate_storing, add_rows, fill_rows, unit_backward,
+)
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.parallel cimport thread_count, thread_number
 from skbce.kernels.products cimport add_product, product_backward, weights_gradient
@@ -21,9 +24,9 @@ from skbce.kernels.views cimport NetworkView, SampleView, TableView
 
 
 cdef inline Py_ssize_t workspace_size(const NetworkView* net, Py_ssize_t block_rows) noexcept nogil:
-    """elements that a block needs: A[0] .. A[L], two dZ, Y, losses, weight"""
+    """elements that a block needs: A[0] .. A[L], D, two dZ, Y, losses, weight"""
     cdef Py_ssize_t n_outputs = net.units[net.n_layers]
-    return block_rows * (net.A_start[net.n_layers + 1] + 2 * net.widest + 2 * n_outputs + 1)
+    return block_rows * (net.row_elements + 2 * net.widest + 2 * n_outputs + 1)
 
 
 cdef inline const floating* input_rows(
@@ -47,9 +50,12 @@ cdef inline const floating* input_rows(
 cdef inline floating* forward(
     const NetworkView* net, const floating* theta,
     const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows,
-    Py_ssize_t block_rows, floating* workspace, const floating** A_0, Py_ssize_t* lda_0,
+    Py_ssize_t block_rows, floating* workspace, bint training, const floating** A_0, Py_ssize_t* lda_0,
 ) noexcept nogil:
-    """A[1] .. A[L-1] and Z[L], the logits, which it returns; A_0 and lda_0 tell where the input lies"""
+    """A[1] .. A[L-1] and Z[L], the logits, which it returns; A_0 and lda_0 tell where the input lies.
+
+    In training D too, for `backward`, in layers that store it.
+    """
     cdef Py_ssize_t l, n_in, n_out, lda
     cdef const floating* A = workspace
     cdef floating* Z
@@ -68,7 +74,12 @@ cdef inline floating* forward(
         else:
             add_product(rows, n_in, n_out, A, lda, theta + net.W_start[l], Z)
         if l < net.n_layers - 1:
-            activate(<Activation>net.f[l + 1], rows * n_out, Z)
+            if training and net.D_start[l + 1] >= 0:
+                activate_storing(
+                    <Activation>net.f[l + 1], rows * n_out, Z, workspace + block_rows * net.D_start[l + 1]
+                )
+            else:
+                activate(<Activation>net.f[l + 1], rows * n_out, Z)
         A = Z
         lda = n_out
     return Z
@@ -83,9 +94,10 @@ cdef inline void backward(
     """sums over the block's rows of dW[l] and db[l], differentiates `forward`; added to `gradient` or written to it"""
     cdef Py_ssize_t l = net.n_layers, n_in, n_out
     cdef Activation f
+    cdef bint stored
     cdef const floating* A
     cdef const floating* dZ = dZ_L
-    cdef floating* spare = workspace + block_rows * net.A_start[net.n_layers + 1]
+    cdef floating* spare = workspace + block_rows * net.row_elements
     cdef floating* dA
     cdef floating* dW
     cdef floating* db
@@ -101,13 +113,17 @@ cdef inline void backward(
         dW = gradient + net.W_start[l]
         db = gradient + net.b_start[l - 1]
         dA = spare + (l % 2) * block_rows * net.widest
-        if n_out == 1:
+        stored = net.D_start[l] >= 0
+        if n_out == 1 and not stored:
             if not accumulate:
                 memset(dW, 0, n_in * sizeof(floating))
             unit_backward(f, rows, n_in, A, dZ, theta + net.W_start[l], dW, dA, db)
         else:
             weights_gradient(rows, n_in, n_out, A, n_in, dZ, <floating>accumulate, dW)
             product_backward(rows, n_in, n_out, dZ, theta + net.W_start[l], dA)
+            if stored:
+                f = STORED
+                A = workspace + block_rows * net.D_start[l]
             activate_backward(f, rows, n_in, A, dA, db)
         dZ = dA
     n_in = net.units[0]
@@ -141,7 +157,7 @@ cdef inline double block_gradient(
 ) noexcept nogil:
     """the summed loss of rows start .. start + rows, and its gradient"""
     cdef Py_ssize_t n_outputs = net.units[net.n_layers], lda_0
-    cdef floating* Y = workspace + block_rows * (net.A_start[net.n_layers + 1] + 2 * net.widest)
+    cdef floating* Y = workspace + block_rows * (net.row_elements + 2 * net.widest)
     cdef floating* losses = Y + block_rows * n_outputs
     cdef floating* weight = losses + block_rows * n_outputs
     cdef const floating* A_0
@@ -151,7 +167,7 @@ cdef inline double block_gradient(
     if sample.weight == NULL:
         weight = NULL
     Z = forward(
-        net, theta, &sample.X, sample.row_ids, start, rows, block_rows, workspace, &A_0, &lda_0
+        net, theta, &sample.X, sample.row_ids, start, rows, block_rows, workspace, True, &A_0, &lda_0
     )
     loss = loss_forward(rows, n_outputs, Z, Y, weight, losses)
     loss_backward(rows, n_outputs, Z, Y, weight, Z)
@@ -189,6 +205,6 @@ cdef inline void fill_logits(
     while block * block_rows < n_rows:
         at = block * block_rows
         rows = min(block_rows, n_rows - at)
-        Z_block = forward(net, theta, X, row_ids, at, rows, block_rows, workspace, &A_0, &lda_0)
+        Z_block = forward(net, theta, X, row_ids, at, rows, block_rows, workspace, False, &A_0, &lda_0)
         memcpy(Z + at * n_outputs, Z_block, rows * n_outputs * sizeof(floating))
         block += thread_count()

@@ -24,6 +24,8 @@ cdef struct NetworkView:
     const int64_t* W_start     # where W[l] and b[l] begin in theta, l = 0 .. L-1
     const int64_t* b_start
     const int64_t* A_start     # n_0 + .. + n_{l-1}: where A[l] begins in a block's workspace, times its rows
+    const int64_t* D_start     # the same for D[l] = f'(Z[l]), behind all A; -1 where f' follows from A[l]
+    Py_ssize_t row_elements    # of all A and D, a row
     Py_ssize_t widest          # max(n_1 .. n_L)
     Py_ssize_t n_parameters
 
