@@ -24,7 +24,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skbce._parameters import ACTIVATIONS, Layout, known_layout
+from skbce._parameters import ACTIVATIONS, Layout, known_activations, known_layout
 from skbce._prediction import fill_logits
 from skbce._threads import thread_limit, working
 from skbce._training import (
@@ -71,8 +71,9 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     ----------
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer; `()` is logistic regression.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        f of the hidden layers.
+    activation : str or array-like of str, default='relu'
+        f of the hidden layers, one for all or one for each: 'identity', 'logistic', 'tanh', 'relu', 'leaky_relu',
+        'elu', 'selu', 'softplus', 'gelu', 'silu' or 'mish'.
     solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
         'adam' [2]_ and 'sgd' step after each batch; 'lbfgs' [3]_ minimises the cost over all rows, which on
         small tables (to a few thousand rows) often gets further sooner.
@@ -195,7 +196,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
         "solver": [StrOptions({"lbfgs", *SOLVERS})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -224,7 +225,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     def __init__(
         self,
         hidden_layer_sizes: Sequence[int] | int = (100,),
-        activation: str = "relu",
+        activation: str | Sequence[str] = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
@@ -557,7 +558,10 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     def _layout(self, sparse: bool = False) -> Layout:
         """The layout of the fitted network."""
         units = (self.n_features_in_, *(len(W) for W in self.coefs_[1:]), self.n_outputs_)
-        return known_layout(units, self.activation, sparse)
+        names = self.activation
+        if not isinstance(names, str):
+            names = known_activations(names, len(units) - 2)  # a tuple: layouts are looked up by them
+        return known_layout(units, names, sparse)
 
     def _settings(self) -> Settings:
         return Settings(**{entry.name: getattr(self, entry.name) for entry in fields(Settings)})

@@ -88,7 +88,7 @@ def derivative(name, z):
     else:
         doors.apply_activation(f, A)
     one = np.ones((1, 1), z.dtype)
-    doors.layer_backward(f, one, np.ones((z.size, 1), z.dtype), A, D, db)
+    doors.layer_backward(f, A, one, np.ones((z.size, 1), z.dtype), D, db)
     np.testing.assert_array_equal(db, D[0])
     return D[0]
 

@@ -137,6 +137,13 @@ def test_pipeline_under_a_grid_search_with_two_jobs_finds_a_good_model(cancer_sp
     assert_same_parameters(search.best_estimator_[-1], best[-1])
 
 
+def test_grid_search_compares_activations_given_as_names_and_as_lists(cancer):
+    grid = {"bcemlpclassifier__activation": ["relu", ["relu", "gelu"], ("selu", "tanh"), "mish"]}
+    search = GridSearchCV(scaled(hidden_layer_sizes=(6, 4)), grid, cv=2).fit(*cancer)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_params_["bcemlpclassifier__activation"] in grid["bcemlpclassifier__activation"]
+
+
 def test_cross_validation_with_two_jobs_gives_the_scores_of_one(cancer):
     one, two = (cross_val_score(scaled(), *cancer, cv=4, n_jobs=n_jobs) for n_jobs in (1, 2))
     np.testing.assert_array_equal(one, two)

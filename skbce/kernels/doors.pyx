@@ -308,7 +308,7 @@ def output_backward(
 
 
 def layer_backward(
-    int activation, const floating[:, ::1] dZ, const floating[:, ::1] W, const floating[:, ::1] A,
+    int activation, const floating[:, ::1] A, const floating[:, ::1] dZ, const floating[:, ::1] W,
     floating[:, ::1] dZ_before, floating[::1] db_before,
 ):
     """dZ_before = (dZ W^T) * f'(Z_before), f' from A = f(Z_before); db_before += sum of its rows.
