@@ -7,6 +7,7 @@ is what the L2 term runs over. The order is scikit-learn's, so that sums over it
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,20 @@ def known_activations(activation: str | Sequence[str], n_hidden: int) -> tuple[s
     return tuple(str(name) for name in names)
 
 
+def known_dropout(dropout: float | Sequence[float], n_hidden: int) -> np.ndarray | None:
+    """The probability for each hidden layer that a unit is dropped; None where it is 0 in all.
+
+    Raises
+    ------
+    ValueError
+        For a sequence of another length, and for numbers outside [0, 1).
+    """
+    values = one_for_each_hidden_layer("dropout", dropout, n_hidden)
+    if not all(isinstance(p, Real) and 0 <= p < 1 for p in values):
+        raise ValueError(f"dropout must lie in [0, 1), in each hidden layer, got {list(values)}.")
+    return np.array(values, np.float64) if any(values) else None
+
+
 def start_bound(f: str, n_in: int, n_out: int) -> float:
     """The largest |W| and |b| of the start in a layer that ends in f.
 
@@ -108,15 +123,24 @@ class Layout:
         Of the hidden layers, from `ACTIVATIONS`: one for all, or one for each.
     sparse : bool
         Whether X comes as CSR, so that blocks hold no A[0].
+    dropout : float or sequence of float
+        The probability that training drops a hidden unit, in all hidden layers or in each.
 
     Raises
     ------
     ValueError
-        For a sequence of activations of another length, and for a name that is not known.
+        For a sequence of another length, an activation that is not known, or a probability outside [0, 1).
     """
 
-    def __init__(self, units: Sequence[int], activation: str | Sequence[str], sparse: bool = False):
+    def __init__(
+        self,
+        units: Sequence[int],
+        activation: str | Sequence[str],
+        sparse: bool = False,
+        dropout: float | Sequence[float] = 0.0,
+    ):
         self.units = tuple(int(n) for n in units)
+        self.dropout = known_dropout(dropout, len(self.units) - 2)
         self.activations = known_activations(activation, len(self.units) - 2)
         # Without hidden layers, one name still chooses the bounds of the start, as in scikit-learn.
         self._last_activation = activation if isinstance(activation, str) else (None, *self.activations)[-1]
@@ -129,7 +153,8 @@ class Layout:
         rows[2, :-1] = sum(sizes) + np.cumsum((0, *self.units[1:]))
         rows[3, 1:] = np.cumsum((0 if sparse else self.units[0], *self.units[1:]))
         rows[4, 1:n_layers] = [ACTIVATIONS.index(f) for f in self.activations]
-        stored = [n if f in STORED else 0 for n, f in zip(self.units[1:], self.activations)]
+        p = np.zeros(len(self.activations)) if self.dropout is None else self.dropout
+        stored = [n if f in STORED or drops else 0 for n, f, drops in zip(self.units[1:], self.activations, p > 0)]
         ends = rows[3, -1] + np.cumsum((0, *stored))
         rows[5, 1:n_layers] = np.where(stored, ends[:-1], -1)
         rows[5, -1] = ends[-1]

@@ -127,6 +127,8 @@ class StochasticTraining:
         Most threads to use; the result does not depend on it.
     validation_score : callable(theta) -> float, optional
         Early stopping watches it, and the theta with the best score is kept.
+    dropout_seed : int
+        Of the masks, where the layout has dropout; they follow from it and from the optimizer's steps.
     """
 
     def __init__(
@@ -141,6 +143,7 @@ class StochasticTraining:
         random_state: np.random.RandomState,
         n_threads: int,
         validation_score: Callable[[np.ndarray], float] | None = None,
+        dropout_seed: int = 0,
     ):
         self.layout = layout
         self.sample = sample
@@ -155,6 +158,7 @@ class StochasticTraining:
             sample.order = np.arange(sample.n_rows, dtype=np.int64)
         self._work = Workspace(layout, batch_size, theta.dtype, n_threads)
         self._pace = Pace(self._work.n_threads)
+        self._masks = {"dropout": layout.dropout, "dropout_seed": dropout_seed} if layout.dropout is not None else {}
         self._finite_theta = theta.copy()
         self._best_theta = theta.copy() if validation_score else None
 
@@ -206,6 +210,7 @@ class StochasticTraining:
                 self.layout.network, rule, optimizer.n_steps, self.theta, moment1, moment2,
                 sample.table, sample.Y, sample.weight, sample.order, at, sample.n_rows, self.batch_size,
                 seconds, cost_sum, work.block_rows, work.blocks, work.gradients, work.partials, n_threads,
+                **self._masks,
             )  # fmt: skip
             self._pace.record(n_threads, at - start, time.perf_counter() - started)
             optimizer.n_steps += steps

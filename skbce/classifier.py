@@ -93,7 +93,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     shuffle : bool, default=True
         Whether rows are put in a new order every epoch.
     random_state : int, RandomState instance or None, default=None
-        Draws the initial parameters, the validation split and the order of rows.
+        Draws the initial parameters, the seed of `dropout`, the validation split and the order of rows.
     tol : float, default=1e-4
         Training ends when the loss (with early stopping: the validation score) has not improved by this much
         for more than `n_iter_no_change` epochs; for 'lbfgs', when the largest gradient entry is below it.
@@ -118,6 +118,9 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         Epochs without improvement that are put up with.
     max_fun : int, default=15000
         Most evaluations of the cost by 'lbfgs'.
+    dropout : float in [0, 1) or array-like of them, default=0.0
+        The probability that a hidden unit is left out of a training step for a row [4]_, in all hidden layers or in
+        each; those kept are divided by 1 minus it. Prediction and validation use all units. Not for 'lbfgs'.
     dtype : {'float32', 'float64'} or None, default=None
         Precision to compute in, whatever that of X; None follows X at the first fit, and a model that goes on keeps its
         own.
@@ -179,6 +182,8 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
        :doi:`10.48550/arXiv.1412.6980`
     .. [3] R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, "A Limited Memory Algorithm for Bound Constrained
        Optimization", SIAM J. Sci. Comput. 16 (1995). :doi:`10.1137/0916069`
+    .. [4] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov, "Dropout: A Simple Way to Prevent
+       Neural Networks from Overfitting", JMLR 15 (2014). https://jmlr.org/papers/v15/srivastava14a.html
 
     Examples
     --------
@@ -218,6 +223,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "dtype": [StrOptions({"float32", "float64"}), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
@@ -248,6 +254,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        dropout: float | Sequence[float] = 0.0,
         dtype: str | None = None,
         n_threads: int | None = None,
     ):
@@ -274,6 +281,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.dropout = dropout
         self.dtype = dtype
         self.n_threads = n_threads
 
@@ -445,7 +453,11 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         dtype = self._precision(continues)
         X, y, sample_weight = self._validated(X, y, sample_weight, dtype, reset=not continues)
         Y, labels = self._encoded(y, continues, incremental)
-        layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation, sp.issparse(X))
+        layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation, sp.issparse(X), self.dropout)
+        if self.solver == "lbfgs" and layout.dropout is not None:
+            raise ValueError(
+                f"dropout={self.dropout} needs solver 'sgd' or 'adam': 'lbfgs' wants the same cost each time."
+            )
         random_state = check_random_state(self.random_state)
         if continues:
             self._check_same_layers(layout)
@@ -581,6 +593,8 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
 
     def _fit_stochastic(self, layout, sample, theta, history, labels, random_state, incremental) -> Outcome:
         settings = self._settings()
+        # Without dropout nothing is drawn: the rows are shuffled as if there were none.
+        dropout_seed = 0 if layout.dropout is None else int(random_state.randint(2**63 - 1, dtype=np.int64))
         validation_score = None
         if self.early_stopping:
             sample.order, held_out = self._split(sample, random_state)
@@ -596,6 +610,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
             random_state,
             thread_limit(self.n_threads),
             validation_score,
+            dropout_seed,
         )
         outcome = training.run(one_epoch=incremental)
         self._publish(layout, theta, labels, history)

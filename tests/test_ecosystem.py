@@ -96,7 +96,7 @@ def test_get_params_and_set_params_go_round():
         "learning_rate": "adaptive", "learning_rate_init": 0.3, "power_t": 0.1, "max_iter": 9, "shuffle": False,
         "random_state": 5, "tol": 0.2, "verbose": 1, "warm_start": True, "momentum": 0.1, "nesterovs_momentum": False,
         "early_stopping": True, "validation_fraction": 0.4, "beta_1": 0.2, "beta_2": 0.3, "epsilon": 0.1,
-        "n_iter_no_change": 3, "max_fun": 99, "dtype": "float32", "n_threads": 1,
+        "n_iter_no_change": 3, "max_fun": 99, "dropout": 0.5, "dtype": "float32", "n_threads": 1,
     }  # fmt: skip
     defaults = BCEMLPClassifier().get_params()
     assert changed.keys() == defaults.keys()

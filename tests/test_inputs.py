@@ -691,6 +691,7 @@ VIOLATIONS = {
     "epsilon": 0.0,
     "n_iter_no_change": 2.5,
     "max_fun": 0,
+    "dropout": 1.0,
     "dtype": "float16",
     "n_threads": 0,
 }

@@ -64,6 +64,11 @@ cdef inline void activate(Activation f, Py_ssize_t size, floating* Z) noexcept n
             Z[i] = mish(Z[i], &unused)
 
 
+cdef inline bint needs_Z(Activation f) noexcept nogil:
+    """whether f'(Z) does not follow from A = f(Z)"""
+    return f == GELU or f == SILU or f == MISH
+
+
 cdef inline void activate_storing(Activation f, Py_ssize_t size, floating* Z, floating* D) noexcept nogil:
     """A = f(Z), in place, and D = f'(Z), for an f whose derivative does not follow from A"""
     cdef Py_ssize_t i

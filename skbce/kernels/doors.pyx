@@ -9,8 +9,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_
 
 from skbce.kernels cimport steps
 from skbce.kernels.activations cimport (
-    Activation, activate, activate_backward, activate_storing, add_rows, fill_rows,
+    IDENTITY, Activation, activate, activate_backward, activate_storing, add_rows, fill_rows,
 )
+from skbce.kernels.dropout cimport drop
 from skbce.kernels.elementary cimport (
     exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
@@ -22,7 +23,7 @@ from skbce.kernels.steps cimport (
     Run, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
 )
 from skbce.kernels.updates cimport UpdateRule, sum_of_squares, update
-from skbce.kernels.views cimport NetworkView, SampleView, TableView, WorkspaceView
+from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, TableView, WorkspaceView
 
 
 HAS_OPENMP = bool(has_openmp)
@@ -99,6 +100,17 @@ cdef SampleView sample_view(Table X, const uint8_t[:, ::1] Y, const int64_t[::1]
     return sample
 
 
+cdef DropoutView dropout_view(const double[::1] p, uint64_t seed, int64_t step) noexcept:
+    cdef DropoutView dropout
+    dropout.p = NULL
+    if p is not None:
+        dropout.p = &p[0]
+    dropout.seed = seed
+    dropout.step = step
+    dropout.batch_start = 0
+    return dropout
+
+
 cdef WorkspaceView workspace_view(
     Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials
 ) noexcept:
@@ -123,12 +135,14 @@ def run_steps(
     Table X, const uint8_t[:, ::1] Y, const floating[::1] weight, const int64_t[::1] row_ids,
     Py_ssize_t start, Py_ssize_t stop, Py_ssize_t batch_size, double seconds, double cost_sum,
     Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials, int n_threads,
+    const double[::1] dropout=None, uint64_t dropout_seed=0,
 ):
     """Train on rows start .. stop of the order, a step a batch; theta and the moments change in place.
 
     Returns (where it ended, sum over batches of cost x rows, rows counted, steps taken). It ends before stop when
     so many seconds are over; `cost_sum` is that sum so far, so that it rounds alike however an epoch is cut into runs.
-    A batch whose weights are all zero says nothing of the model: it is passed over.
+    A batch whose weights are all zero says nothing of the model: it is passed over. `dropout` has a probability for
+    each hidden layer; it must be the layout's.
     """
     cdef SampleView sample = sample_view(X, Y, row_ids)
     cdef Run run
@@ -140,6 +154,7 @@ def run_steps(
     run.net = &network.view
     run.sample = &sample
     run.rule = &rule
+    run.dropout = dropout_view(dropout, dropout_seed, t)
     run.work = workspace_view(block_rows, blocks, gradients, partials)
     run.t = t
     run.start, run.stop, run.batch_size = start, stop, batch_size
@@ -161,12 +176,14 @@ def cost_and_gradient(
     Network network, double alpha, const floating[::1] theta, floating[::1] gradient,
     Table X, const uint8_t[:, ::1] Y, const floating[::1] weight,
     Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials, int n_threads,
+    const double[::1] dropout=None, uint64_t dropout_seed=0, int64_t dropout_step=0,
 ):
-    """The cost over all rows, with its L2 term, and its gradient in place."""
+    """The cost over all rows, with its L2 term, and its gradient in place; under the dropout of one step, if any."""
     cdef SampleView sample = sample_view(X, Y, None)
     if weight is not None:
         sample.weight = &weight[0]
     cdef WorkspaceView work = workspace_view(block_rows, blocks, gradients, partials)
+    cdef DropoutView masks = dropout_view(dropout, dropout_seed, dropout_step)
     cdef const NetworkView* net = &network.view
     cdef Py_ssize_t i, n = net.n_parameters, n_W = net.b_start[0], n_rows = sample.X.n_rows
     cdef Py_ssize_t n_shards = shard_count(net, n_rows)
@@ -175,7 +192,7 @@ def cost_and_gradient(
     n_threads = min(n_threads, blocks.shape[0], n_shards)
     with nogil:
         with parallel(num_threads=n_threads):
-            shard_gradients(net, &sample, &work, &theta[0], 0, n_rows, n_shards)
+            shard_gradients(net, &sample, &masks, &work, &theta[0], 0, n_rows, n_shards)
         total = total_weight(&sample, &theta[0], 0, n_rows)
         loss = sum_of(n_shards, work.losses)
         if alpha > 0:
@@ -280,6 +297,15 @@ def store_derivative(int activation, floating[:, ::1] Z, floating[:, ::1] D):
     """A = f(Z), in place, and D = f'(Z), for the activations in skbce._parameters.STORED"""
     with nogil:
         activate_storing(<Activation>activation, Z.shape[0] * Z.shape[1], &Z[0, 0], &D[0, 0])
+
+
+def apply_dropout(
+    double p, uint64_t seed, int64_t step, int layer, Py_ssize_t first_row, floating[:, ::1] A, floating[:, ::1] D
+):
+    """A *= mask and D = mask of rows first_row, .. of a batch: 0 with probability p, else 1 / (1 - p)"""
+    cdef DropoutView dropout = dropout_view(None, seed, step)
+    with nogil:
+        drop(IDENTITY, p, &dropout, layer, first_row, A.shape[0], A.shape[1], &A[0, 0], &D[0, 0])
 
 
 def output_loss(

@@ -14,13 +14,14 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from skbce.kernels.activations cimport (
-    STORED, Activation, activate, activate_backward, activate_storing, add_rows, fill_rows, unit_backward,
+    STORED, Activation, activate, activate_backward, activate_storing, add_rows, fill_rows, needs_Z, unit_backward,
 )
+from skbce.kernels.dropout cimport drop
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.parallel cimport thread_count, thread_number
 from skbce.kernels.products cimport add_product, product_backward, weights_gradient
 from skbce.kernels.table cimport csr_add_gradient, csr_add_product, gather_rows, row_number
-from skbce.kernels.views cimport NetworkView, SampleView, TableView
+from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, TableView
 
 
 cdef inline Py_ssize_t workspace_size(const NetworkView* net, Py_ssize_t block_rows) noexcept nogil:
@@ -47,14 +48,34 @@ cdef inline const floating* input_rows(
     return buffer
 
 
+cdef inline void activate_for_backward(
+    const NetworkView* net, const DropoutView* dropout, Py_ssize_t l, Py_ssize_t start, Py_ssize_t rows,
+    floating* A, floating* D,
+) noexcept nogil:
+    """A[l] = f(Z[l]), in place, and D[l] = f'(Z[l]); both times the mask where the layer drops units"""
+    cdef Activation f = <Activation>net.f[l]
+    cdef Py_ssize_t n = net.units[l]
+    cdef double p = 0
+    if dropout != NULL and dropout.p != NULL:
+        p = dropout.p[l - 1]
+    if needs_Z(f):
+        activate_storing(f, rows * n, A, D)
+        f = STORED
+    else:
+        activate(f, rows * n, A)
+    if p > 0 or f != STORED:
+        drop(f, p, dropout, l, start, rows, n, A, D)
+
+
 cdef inline floating* forward(
     const NetworkView* net, const floating* theta,
     const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows,
-    Py_ssize_t block_rows, floating* workspace, bint training, const floating** A_0, Py_ssize_t* lda_0,
+    Py_ssize_t block_rows, floating* workspace, bint keeps_D, const DropoutView* dropout,
+    const floating** A_0, Py_ssize_t* lda_0,
 ) noexcept nogil:
     """A[1] .. A[L-1] and Z[L], the logits, which it returns; A_0 and lda_0 tell where the input lies.
 
-    In training D too, for `backward`, in layers that store it.
+    With keeps_D also D, for `backward`, in layers that store it, and their dropout.
     """
     cdef Py_ssize_t l, n_in, n_out, lda
     cdef const floating* A = workspace
@@ -74,9 +95,9 @@ cdef inline floating* forward(
         else:
             add_product(rows, n_in, n_out, A, lda, theta + net.W_start[l], Z)
         if l < net.n_layers - 1:
-            if training and net.D_start[l + 1] >= 0:
-                activate_storing(
-                    <Activation>net.f[l + 1], rows * n_out, Z, workspace + block_rows * net.D_start[l + 1]
+            if keeps_D and net.D_start[l + 1] >= 0:
+                activate_for_backward(
+                    net, dropout, l + 1, start, rows, Z, workspace + block_rows * net.D_start[l + 1]
                 )
             else:
                 activate(<Activation>net.f[l + 1], rows * n_out, Z)
@@ -151,7 +172,7 @@ cdef inline void gather_targets(
 
 
 cdef inline double block_gradient(
-    const NetworkView* net, const floating* theta, const SampleView* sample,
+    const NetworkView* net, const floating* theta, const SampleView* sample, const DropoutView* dropout,
     Py_ssize_t start, Py_ssize_t rows, Py_ssize_t block_rows, floating* workspace,
     bint accumulate, floating* gradient,
 ) noexcept nogil:
@@ -167,7 +188,7 @@ cdef inline double block_gradient(
     if sample.weight == NULL:
         weight = NULL
     Z = forward(
-        net, theta, &sample.X, sample.row_ids, start, rows, block_rows, workspace, True, &A_0, &lda_0
+        net, theta, &sample.X, sample.row_ids, start, rows, block_rows, workspace, True, dropout, &A_0, &lda_0
     )
     loss = loss_forward(rows, n_outputs, Z, Y, weight, losses)
     loss_backward(rows, n_outputs, Z, Y, weight, Z)
@@ -179,7 +200,7 @@ cdef inline double block_gradient(
 
 
 cdef inline double summed_gradient(
-    const NetworkView* net, const floating* theta, const SampleView* sample,
+    const NetworkView* net, const floating* theta, const SampleView* sample, const DropoutView* dropout,
     Py_ssize_t start, Py_ssize_t stop, Py_ssize_t block_rows, floating* workspace, floating* gradient,
 ) noexcept nogil:
     """the summed loss of rows start .. stop, and its gradient, block after block"""
@@ -187,7 +208,7 @@ cdef inline double summed_gradient(
     cdef double loss = 0
     while at < stop:
         loss += block_gradient(
-            net, theta, sample, at, min(block_rows, stop - at), block_rows, workspace, at > start, gradient
+            net, theta, sample, dropout, at, min(block_rows, stop - at), block_rows, workspace, at > start, gradient
         )
         at += block_rows
     return loss
@@ -205,6 +226,6 @@ cdef inline void fill_logits(
     while block * block_rows < n_rows:
         at = block * block_rows
         rows = min(block_rows, n_rows - at)
-        Z_block = forward(net, theta, X, row_ids, at, rows, block_rows, workspace, False, &A_0, &lda_0)
+        Z_block = forward(net, theta, X, row_ids, at, rows, block_rows, workspace, False, NULL, &A_0, &lda_0)
         memcpy(Z + at * n_outputs, Z_block, rows * n_outputs * sizeof(floating))
         block += thread_count()

@@ -13,13 +13,14 @@ from skbce.kernels.network cimport summed_gradient
 from skbce.kernels.parallel cimport CHUNK, barrier, cut, seconds_now, shard_count, thread_count, thread_number
 from skbce.kernels.table cimport row_number
 from skbce.kernels.updates cimport UpdateRule, sum_of_squares, update
-from skbce.kernels.views cimport NetworkView, SampleView, WorkspaceView
+from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, WorkspaceView
 
 
 cdef struct Run:
     const NetworkView* net
     const SampleView* sample
     const UpdateRule* rule
+    DropoutView dropout        # its step and batch_start are each thread's own
     WorkspaceView work
     int64_t t                  # steps before this run
     Py_ssize_t start
@@ -45,7 +46,7 @@ cdef inline double total_weight(
 
 
 cdef inline void shard_gradients(
-    const NetworkView* net, const SampleView* sample, const WorkspaceView* work,
+    const NetworkView* net, const SampleView* sample, const DropoutView* dropout, const WorkspaceView* work,
     const floating* theta, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t n_shards,
 ) noexcept nogil:
     """this thread's shards of rows start .. stop: losses[shard] and the shard's gradient"""
@@ -53,7 +54,7 @@ cdef inline void shard_gradients(
     cdef floating* block = <floating*>work.blocks + thread_number() * work.block_size
     while shard < n_shards:
         work.losses[shard] = summed_gradient(
-            net, theta, sample,
+            net, theta, sample, dropout,
             start + cut(stop - start, n_shards, shard), start + cut(stop - start, n_shards, shard + 1),
             work.block_rows, block, <floating*>work.gradients + shard * work.gradient_size,
         )
@@ -125,6 +126,7 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
     cdef Py_ssize_t at = run.start, end, n_shards, n_steps = 0
     cdef Py_ssize_t W_chunks = chunk_count(run.net.b_start[0])
     cdef bint keeps_books = thread_number() == 0
+    cdef DropoutView dropout = run.dropout
     cdef double total, squares
     while at < run.stop:
         end = min(at + run.batch_size, run.stop)
@@ -135,7 +137,9 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
             squares = 0
             if keeps_books and run.rule.alpha > 0:
                 squares = sum_of(W_chunks, run.work.squares)
-            shard_gradients(run.net, run.sample, &run.work, theta, at, end, n_shards)
+            dropout.step = run.t + n_steps
+            dropout.batch_start = at
+            shard_gradients(run.net, run.sample, &dropout, &run.work, theta, at, end, n_shards)
             barrier()
             if keeps_books:
                 run.cost_sum += (
