@@ -25,7 +25,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skbce._parameters import ACTIVATIONS, Layout, known_activations, known_layout
-from skbce._prediction import fill_logits
+from skbce._prediction import fill_input_gradients, fill_logits
 from skbce._threads import thread_limit, working
 from skbce._training import (
     SOLVERS,
@@ -403,6 +403,46 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         doors.elementwise("log_sigmoid", Z.reshape(-1))
         return Z
 
+    def input_gradient(self, X: ArrayLike, output: int = 0) -> NDArray[np.floating]:
+        """Derivatives of each row's logit in that row's features: how `decision_function` changes with X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Dense.
+        output : int, default=0
+            The column of a multilabel target.
+
+        Returns
+        -------
+        dX : ndarray of shape (n_samples, n_features)
+            In the model's precision.
+
+        Raises
+        ------
+        ValueError
+            For a sparse X, for an `output` that is not a column of the target, and as `predict` for bad input.
+
+        Examples
+        --------
+        >>> from skbce import BCEMLPClassifier
+        >>> clf = BCEMLPClassifier((), solver="lbfgs").fit([[0.0, 1.0], [1.0, 1.0]], [0, 1])
+        >>> bool(abs(clf.input_gradient([[0.5, 1.0]]) - clf.coefs_[0].T).max() == 0)  # of a logistic regression
+        True
+        """
+        check_is_fitted(self)
+        if isinstance(output, bool) or not (isinstance(output, Integral) and 0 <= output < self.n_outputs_):
+            raise ValueError(f"output must be an integer from 0 to {self.n_outputs_ - 1}, got {output!r}.")
+        X = self._checked_rows(X)
+        if sp.issparse(X):
+            raise ValueError("input_gradient needs a dense X, for the derivatives are dense; X is sparse: X.toarray().")
+        layout = self._layout()
+        theta = layout.shared(self.coefs_, self.intercepts_)
+        dX = np.empty(X.shape, theta.dtype)
+        with nullcontext() if 2 * len(dX) * layout.n_parameters < _BLAS_STAYS_ALONE else working():
+            fill_input_gradients(layout, theta, _table(X, theta.dtype), int(output), dX, self.n_threads)
+        return dX
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coefs_")
 
@@ -716,10 +756,7 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X) -> np.ndarray:
         """Z_L of shape (n_samples, n_outputs), in the model's precision."""
         check_is_fitted(self)
-        if not self._needs_no_validation(X):
-            dtypes = _accepted_dtypes(getattr(self.coefs_[0], "dtype", None))
-            with _conversion():
-                X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtypes, reset=False)
+        X = self._checked_rows(X)
         layout = self._layout(sp.issparse(X))
         theta = layout.shared(self.coefs_, self.intercepts_)
         Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
@@ -727,6 +764,14 @@ class BCEMLPClassifier(ClassifierMixin, BaseEstimator):
         with nullcontext() if len(Z) * layout.n_parameters < _BLAS_STAYS_ALONE else working():
             fill_logits(layout, theta, table, None, Z, self.n_threads)
         return Z
+
+    def _checked_rows(self, X):
+        """X to predict, as it is where scikit-learn's validation would return it so, else validated."""
+        if self._needs_no_validation(X):
+            return X
+        dtypes = _accepted_dtypes(getattr(self.coefs_[0], "dtype", None))
+        with _conversion():
+            return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtypes, reset=False)
 
     def _needs_no_validation(self, X) -> bool:
         """Whether X is what scikit-learn's validation would return as it is: for a few rows, it takes most of the time.

@@ -132,7 +132,7 @@ cdef inline void backward_strip(
     cdef const floating* a
     cdef floating* da
     for k in range(width):
-        sums[k] = db[k]
+        sums[k] = 0 if db == NULL else db[k]
     # Two rows at a time halve the loads and stores of sums.
     for i in range(0, rows - 1, 2):
         a = A + i * n
@@ -149,8 +149,9 @@ cdef inline void backward_strip(
         for k in range(width):
             da[k] = times_derivative(f, a[k], da[k])
             sums[k] += da[k]
-    for k in range(width):
-        db[k] = sums[k]
+    if db != NULL:
+        for k in range(width):
+            db[k] = sums[k]
 
 
 cdef inline void backward_strips(
@@ -159,14 +160,17 @@ cdef inline void backward_strips(
     """`activate_backward` for an f that the compiler knows"""
     cdef Py_ssize_t j = 0
     while j < n:
-        backward_strip(f, rows, n, min(<Py_ssize_t>STRIP, n - j), A + j, dA + j, db + j)
+        backward_strip(f, rows, n, min(<Py_ssize_t>STRIP, n - j), A + j, dA + j, NULL if db == NULL else db + j)
         j += STRIP
 
 
 cdef inline void activate_backward(
     Activation f, Py_ssize_t rows, Py_ssize_t n, const floating* A, floating* dA, floating* db
 ) noexcept nogil:
-    """dZ = dA * f'(Z) in place, and db[j] += sum_i dZ[i, j]; differentiates `activate` and `fill_rows` in one pass"""
+    """dZ = dA * f'(Z) in place, and db[j] += sum_i dZ[i, j]; differentiates `activate` and `fill_rows` in one pass.
+
+    db may be NULL: then nothing is summed.
+    """
     if f == RELU:
         backward_strips(RELU, rows, n, A, dA, db)
     elif f == TANH:

@@ -16,7 +16,7 @@ from skbce.kernels.elementary cimport (
     exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
 from skbce.kernels.loss cimport loss_backward, loss_forward
-from skbce.kernels.network cimport fill_logits, workspace_size
+from skbce.kernels.network cimport fill_input_gradients, fill_logits, workspace_size
 from skbce.kernels.parallel cimport MAX_SHARDS, has_openmp, max_threads, seconds_now, shard_count
 from skbce.kernels.products cimport add_product, product_backward, weights_gradient
 from skbce.kernels.steps cimport (
@@ -223,6 +223,21 @@ def logits(
         else:
             with parallel(num_threads=n_threads):
                 fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
+
+
+def input_gradients(
+    Network network, const floating[::1] theta, Table X, Py_ssize_t output,
+    Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] dX, int n_threads,
+):
+    """dX[i, j] = d Z[L][i, output] / d X[i, j] for every row of a dense X, block after block."""
+    cdef Py_ssize_t block_size = blocks.shape[1], n_rows = dX.shape[0]
+    cdef floating* block = &blocks[0, 0]
+    n_threads = min(n_threads, blocks.shape[0])
+    with nogil:
+        with parallel(num_threads=n_threads):
+            fill_input_gradients(
+                &network.view, &theta[0], &X.view, output, block_rows, block_size, block, n_rows, &dX[0, 0]
+            )
 
 
 cdef floating probability(floating z) noexcept nogil:

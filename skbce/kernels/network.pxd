@@ -229,3 +229,47 @@ cdef inline void fill_logits(
         Z_block = forward(net, theta, X, row_ids, at, rows, block_rows, workspace, False, NULL, &A_0, &lda_0)
         memcpy(Z + at * n_outputs, Z_block, rows * n_outputs * sizeof(floating))
         block += thread_count()
+
+
+cdef inline void input_backward(
+    const NetworkView* net, const floating* theta, Py_ssize_t rows, Py_ssize_t block_rows, floating* workspace,
+    const floating* dZ_L, floating* dX,
+) noexcept nogil:
+    """dX = dZ_1 W_1^T, as `backward` gets dZ_1, without dW and db"""
+    cdef Py_ssize_t l = net.n_layers, n
+    cdef const floating* dZ = dZ_L
+    cdef floating* dA
+    while l > 1:
+        l -= 1
+        n = net.units[l]
+        dA = workspace + block_rows * (net.row_elements + (l % 2) * net.widest)
+        product_backward(rows, n, net.units[l + 1], dZ, theta + net.W_start[l], dA)
+        if net.D_start[l] >= 0:
+            activate_backward(STORED, rows, n, workspace + block_rows * net.D_start[l], dA, <floating*>NULL)
+        else:
+            activate_backward(
+                <Activation>net.f[l], rows, n, workspace + block_rows * net.A_start[l], dA, <floating*>NULL
+            )
+        dZ = dA
+    product_backward(rows, net.units[0], net.units[1], dZ, theta, dX)
+
+
+cdef inline void fill_input_gradients(
+    const NetworkView* net, const floating* theta, const TableView* X, Py_ssize_t output,
+    Py_ssize_t block_rows, Py_ssize_t block_size, floating* blocks, Py_ssize_t n_rows, floating* dX,
+) noexcept nogil:
+    """dX[i, j] = d Z[L][i, output] / d X[i, j], for n_rows rows; threads take blocks as in `fill_logits`"""
+    cdef Py_ssize_t block = thread_number(), at, rows, i, n_outputs = net.units[net.n_layers], lda_0
+    cdef floating* workspace = blocks + thread_number() * block_size
+    cdef const floating* A_0
+    cdef floating* dZ
+    while block * block_rows < n_rows:
+        at = block * block_rows
+        rows = min(block_rows, n_rows - at)
+        # The logits' place takes their derivatives in themselves.
+        dZ = forward(net, theta, X, NULL, at, rows, block_rows, workspace, True, NULL, &A_0, &lda_0)
+        memset(dZ, 0, rows * n_outputs * sizeof(floating))
+        for i in range(rows):
+            dZ[i * n_outputs + output] = 1
+        input_backward(net, theta, rows, block_rows, workspace, dZ, dX + at * net.units[0])
+        block += thread_count()
