@@ -7,13 +7,27 @@ is what the L2 term runs over. The order is scikit-learn's, so that sums over it
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from skbce.kernels import doors
 
 # The order of kernels/activations.pxd.
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+ACTIVATIONS = (
+    "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu", "mish",
+)  # fmt: skip
+
+# Those whose derivative does not follow from their value, so that the forward pass stores it.
+STORED = ("gelu", "silu", "mish")
+
+# n_in times the variance of the first W, for activations that scikit-learn lacks. 2 keeps the size of what goes forward
+# and backward through a relu, 2 / (1 + slope^2) through a leaky one (He et al. 2015), and nearly so through the smooth
+# ones of relu's shape; 1 goes with selu's constants (Klambauer et al. 2017).
+_START_VARIANCES = {
+    "leaky_relu": 2 / (1 + 0.01**2), "elu": 2, "selu": 1, "softplus": 2, "gelu": 2, "silu": 2, "mish": 2,
+}  # fmt: skip
 
 # Fewer rows would make products of matrices that are all edge, and read W and write dW anew for each few rows.
 _MIN_BLOCK_ROWS = 64
@@ -40,6 +54,64 @@ def aligned_rows(n_rows: int, size: int, dtype) -> np.ndarray:
     return aligned_zeros(n_rows * size, dtype).reshape(n_rows, size)
 
 
+def one_for_each_hidden_layer(name: str, value: Any, n_hidden: int) -> tuple:
+    """`value` as it stands where it is a sequence, else repeated.
+
+    Raises
+    ------
+    ValueError
+        For a sequence of another length.
+    """
+    if isinstance(value, str) or not np.iterable(value):
+        return (value,) * n_hidden
+    if len(value) != n_hidden:
+        raise ValueError(
+            f"{name} as a sequence needs one entry for each hidden layer, which are {n_hidden}, "
+            f"got {len(value)}: {list(value)}."
+        )
+    return tuple(value)
+
+
+def known_activations(activation: str | Sequence[str], n_hidden: int) -> tuple[str, ...]:
+    """The activation of each hidden layer.
+
+    Raises
+    ------
+    ValueError
+        For a sequence of another length, and for a name that is not known.
+    """
+    names = one_for_each_hidden_layer("activation", activation, n_hidden)
+    for name in (activation,) if isinstance(activation, str) else names:
+        if name not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {ACTIVATIONS}, or one of them a hidden layer, got {name!r}.")
+    return tuple(str(name) for name in names)
+
+
+def known_dropout(dropout: float | Sequence[float], n_hidden: int) -> np.ndarray | None:
+    """The probability for each hidden layer that a unit is dropped; None where it is 0 in all.
+
+    Raises
+    ------
+    ValueError
+        For a sequence of another length, and for numbers outside [0, 1).
+    """
+    values = one_for_each_hidden_layer("dropout", dropout, n_hidden)
+    if not all(isinstance(p, Real) and 0 <= p < 1 for p in values):
+        raise ValueError(f"dropout must lie in [0, 1), in each hidden layer, got {list(values)}.")
+    return np.array(values, np.float64) if any(values) else None
+
+
+def start_bound(f: str, n_in: int, n_out: int) -> float:
+    """The largest |W| and |b| of the start in a layer that ends in f.
+
+    scikit-learn's activations have Glorot's, sqrt(6 / (n_in + n_out)), with 2 in place of 6 for the logistic one
+    (Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html), the others He's or LeCun's.
+    """
+    if f in _START_VARIANCES:
+        return np.sqrt(3 * _START_VARIANCES[f] / n_in)
+    return np.sqrt((2.0 if f == "logistic" else 6.0) / (n_in + n_out))
+
+
 class Layout:
     """The units of a network's layers and where each parameter lies in the flat vector.
 
@@ -47,27 +119,49 @@ class Layout:
     ----------
     units : sequence of int
         n_0 .. n_L: features, hidden units, outputs.
-    activation : str
-        Of the hidden layers, one of `ACTIVATIONS`.
+    activation : str or sequence of str
+        Of the hidden layers, from `ACTIVATIONS`: one for all, or one for each.
     sparse : bool
         Whether X comes as CSR, so that blocks hold no A[0].
+    dropout : float or sequence of float
+        The probability that training drops a hidden unit, in all hidden layers or in each.
+
+    Raises
+    ------
+    ValueError
+        For a sequence of another length, an activation that is not known, or a probability outside [0, 1).
     """
 
-    def __init__(self, units: Sequence[int], activation: str, sparse: bool = False):
+    def __init__(
+        self,
+        units: Sequence[int],
+        activation: str | Sequence[str],
+        sparse: bool = False,
+        dropout: float | Sequence[float] = 0.0,
+    ):
         self.units = tuple(int(n) for n in units)
-        self.activation = activation
+        self.dropout = known_dropout(dropout, len(self.units) - 2)
+        self.activations = known_activations(activation, len(self.units) - 2)
+        # Without hidden layers, one name still chooses the bounds of the start, as in scikit-learn.
+        self._last_activation = activation if isinstance(activation, str) else (None, *self.activations)[-1]
         self.shapes = list(pairwise(self.units))
         sizes = [n_in * n_out for n_in, n_out in self.shapes]
         n_layers = len(self.shapes)
-        rows = np.zeros((4, n_layers + 2), np.int64)
+        rows = np.zeros((6, n_layers + 2), np.int64)
         rows[0, :-1] = self.units
         rows[1, 1:-1] = np.cumsum(sizes)
         rows[2, :-1] = sum(sizes) + np.cumsum((0, *self.units[1:]))
         rows[3, 1:] = np.cumsum((0 if sparse else self.units[0], *self.units[1:]))
-        self.row_elements = int(rows[3, -1])
+        rows[4, 1:n_layers] = [ACTIVATIONS.index(f) for f in self.activations]
+        p = np.zeros(len(self.activations)) if self.dropout is None else self.dropout
+        stored = [n if f in STORED or drops else 0 for n, f, drops in zip(self.units[1:], self.activations, p > 0)]
+        ends = rows[3, -1] + np.cumsum((0, *stored))
+        rows[5, 1:n_layers] = np.where(stored, ends[:-1], -1)
+        rows[5, -1] = ends[-1]
+        self.row_elements = int(ends[-1])
         self._W_start, self._b_start = rows[1].tolist(), rows[2].tolist()
         self.n_parameters = self._b_start[n_layers]
-        self.network = doors.Network(rows, ACTIVATIONS.index(activation))
+        self.network = doors.Network(rows)
 
     def views(self, theta: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """W and b, lists of views of theta."""
@@ -118,22 +212,19 @@ class Layout:
         return base.reshape(-1).view(np.uint8)[offset : offset + at - start].view(dtype)
 
     def initial(self, random_state: np.random.RandomState, dtype) -> np.ndarray:
-        """Glorot's uniform start, drawn layer by layer (W, then b) as scikit-learn draws it.
-
-        Bounds are sqrt(6 / (n_in + n_out)), with 2 in place of 6 for the logistic activation
-        (Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html).
-        """
+        """A uniform start within `start_bound`, drawn layer by layer (W, then b) as scikit-learn draws it."""
         theta = aligned_zeros(self.n_parameters, dtype)
-        factor = 2.0 if self.activation == "logistic" else 6.0
-        for W, b in zip(*self.views(theta), strict=True):
-            bound = np.sqrt(factor / sum(W.shape))
+        # The output layer goes by the activation below it, as in scikit-learn, and by Glorot's bound in any case.
+        last = "identity" if self._last_activation in _START_VARIANCES else self._last_activation
+        for W, b, f in zip(*self.views(theta), (*self.activations, last), strict=True):
+            bound = start_bound(f, *W.shape)
             W[...] = random_state.uniform(-bound, bound, W.shape)
             b[...] = random_state.uniform(-bound, bound, b.shape)
         return theta
 
 
 @lru_cache(maxsize=64)
-def known_layout(units: tuple[int, ...], activation: str, sparse: bool) -> Layout:
+def known_layout(units: tuple[int, ...], activation: str | tuple[str, ...], sparse: bool) -> Layout:
     """The layout that predictions share: making one takes as long as predicting a row."""
     return Layout(units, activation, sparse)
 

@@ -1,4 +1,4 @@
-"""The forward pass over many rows: block by block, so that memory grows with the output alone."""
+"""Over many rows the forward pass, and the way back to X: by blocks, so that memory grows with the output alone."""
 
 import numpy as np
 
@@ -34,9 +34,32 @@ def fill_logits(
     n_threads : int or None
         As the estimator's; threads take blocks, so the result does not depend on them.
     """
-    size = block_rows(len(Z), layout, _BLOCK_ELEMENTS)
-    most = min(len(Z) // size, len(Z) * layout.n_parameters // _THREAD_WORK)
+    size, blocks = _blocks(layout, len(Z), len(Z) * layout.n_parameters, theta.dtype, n_threads)
+    doors.logits(layout.network, theta, table, rows, size, blocks, Z, len(blocks))
+
+
+def fill_input_gradients(
+    layout: Layout, theta: np.ndarray, table: doors.Table, output: int, dX: np.ndarray, n_threads: int | None
+) -> None:
+    """The derivatives of one output's logit of each row in that row of X.
+
+    Parameters
+    ----------
+    layout, theta, table, n_threads
+        As in `fill_logits`; X is dense.
+    output : int
+        The column of Z_L.
+    dX : ndarray of shape (n_rows, n_0)
+        Takes the derivatives.
+    """
+    size, blocks = _blocks(layout, len(dX), 2 * len(dX) * layout.n_parameters, theta.dtype, n_threads)
+    doors.input_gradients(layout.network, theta, table, output, size, blocks, dX, len(blocks))
+
+
+def _blocks(layout: Layout, n_rows: int, work: int, dtype, n_threads: int | None) -> tuple[int, np.ndarray]:
+    """Rows of a block, and the memory for one in each thread, of as many as so many multiply-adds are worth."""
+    size = block_rows(n_rows, layout, _BLOCK_ELEMENTS)
+    most = min(n_rows // size, work // _THREAD_WORK)
     # The limit is asked for only where it matters: it takes a fifth of the time of predicting a row.
     n_threads = 1 if most < 2 else min(fair_share(thread_limit(n_threads)), most)
-    blocks = aligned_rows(n_threads, layout.network.workspace_size(size), theta.dtype)
-    doors.logits(layout.network, theta, table, rows, size, blocks, Z, n_threads)
+    return size, aligned_rows(n_threads, layout.network.workspace_size(size), dtype)

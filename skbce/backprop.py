@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skbce._parameters import ACTIVATIONS
+from skbce._parameters import ACTIVATIONS, STORED, known_activations
 from skbce._training import SOLVERS
 from skbce.kernels import doors
 
@@ -19,7 +19,7 @@ Array = NDArray[np.floating]
 
 
 def forward(
-    X: ArrayLike, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike], activation: str = "relu"
+    X: ArrayLike, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike], activation: str | Sequence[str] = "relu"
 ) -> tuple[list[Array], list[Array]]:
     """Forward propagation: Z_l = A_{l-1} W_l + b_l, A_l = f(Z_l), and Y_hat = sigmoid(Z_L).
 
@@ -29,8 +29,9 @@ def forward(
         m observations. Computed in float32 where X, weights and biases all are, else in float64.
     weights : sequence of L array-likes, W[l] of shape (n_l, n_{l+1})
     biases : sequence of L array-likes, b[l] of shape (n_{l+1},)
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        f of the hidden layers.
+    activation : str or sequence of str, default='relu'
+        f of the hidden layers, or of each by itself: 'identity', 'logistic', 'tanh', 'relu', 'leaky_relu', 'elu',
+        'selu', 'softplus', 'gelu', 'silu' or 'mish'.
 
     Returns
     -------
@@ -58,19 +59,19 @@ def forward(
     >>> A[-1].round(3)
     array([[0.269]])
     """
-    f = _activation_number(activation)
     dtype = _common_dtype(X, *weights, *biases)
     A = [_array("X", X, dtype, ndim=2)]
     Z = []
     if not len(weights) == len(biases) > 0:
         raise ValueError(f"weights and biases need one entry a layer, got {len(weights)} and {len(biases)}.")
+    f = [*known_activations(activation, len(weights) - 1), "logistic"]
     for l, (W, b) in enumerate(zip(weights, biases, strict=True)):
         W = _array(f"weights[{l}]", W, dtype, shape=(A[-1].shape[1], None))
         b = _array(f"biases[{l}]", b, dtype, shape=(W.shape[1],))
         Z.append(np.empty((len(A[0]), W.shape[1]), dtype))
         doors.layer_forward(A[-1], W, b, Z[-1])
         A.append(Z[-1].copy())
-        doors.apply_activation(f if l < len(weights) - 1 else _activation_number("logistic"), A[-1])
+        doors.apply_activation(ACTIVATIONS.index(f[l]), A[-1])
     return Z, A
 
 
@@ -125,7 +126,7 @@ def backward(
     Z: Sequence[ArrayLike],
     A: Sequence[ArrayLike],
     weights: Sequence[ArrayLike],
-    activation: str = "relu",
+    activation: str | Sequence[str] = "relu",
     sample_weight: ArrayLike | None = None,
 ) -> tuple[list[Array], list[Array], list[Array]]:
     """Backpropagation of the cost `bce_cost` through `forward`.
@@ -139,7 +140,8 @@ def backward(
     Z, A : sequences of L and L + 1 array-likes
         What `forward` returned.
     weights : sequence of L array-likes
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
+    activation : str or sequence of str, default='relu'
+        As in `forward`.
     sample_weight : array-like of shape (m,), default=None
         Multiplies each observation's dZ; then 1 / sum(sample_weight) stands in place of 1/m.
 
@@ -170,17 +172,18 @@ def backward(
     array([[-0.731],
            [-1.462]])
     """
-    f = _activation_number(activation)
     dtype = _common_dtype(*Z, *A, *weights)
     n_layers = len(weights)
     if not len(Z) == len(A) - 1 == n_layers > 0:
         raise ValueError(f"Z, A and weights need L, L + 1 and L entries, got {len(Z)}, {len(A)} and {n_layers}.")
+    f = known_activations(activation, n_layers - 1)
     A = [_array(f"A[{l}]", a, dtype, ndim=2) for l, a in enumerate(A)]
     m = len(A[0])
     W = [_array(f"weights[{l}]", w, dtype, shape=(A[l].shape[1], A[l + 1].shape[1])) for l, w in enumerate(weights)]
+    Z = [_array(f"Z[{l}]", z, dtype, shape=(m, None)) for l, z in enumerate(Z)]
     for l, z in enumerate(Z):
-        _array(f"A[{l + 1}]", A[l + 1], dtype, shape=_array(f"Z[{l}]", z, dtype, shape=(m, None)).shape)
-    logits = _array("Z[-1]", Z[-1], dtype, ndim=2)
+        _array(f"A[{l + 1}]", A[l + 1], dtype, shape=z.shape)
+    logits = Z[-1]
     weight = _weight(sample_weight, logits)
     total = m if weight is None else weight.sum(dtype=np.float64)
     dZ = [np.empty_like(a) for a in A[1:]]
@@ -192,7 +195,7 @@ def backward(
         dW[l] /= total
         db[l] /= total
         if l > 0:
-            doors.layer_backward(f, dZ[l], W[l], A[l], dZ[l - 1], db[l - 1])
+            doors.layer_backward(*_derivative(f[l - 1], Z[l - 1], A[l]), dZ[l], W[l], dZ[l - 1], db[l - 1])
     return dZ, dW, db
 
 
@@ -255,10 +258,13 @@ def _stepped(name: str, parameter: ArrayLike, gradient: ArrayLike, learning_rate
     return theta
 
 
-def _activation_number(activation: str) -> int:
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation!r}.")
-    return ACTIVATIONS.index(activation)
+def _derivative(f: str, Z: Array, A: Array) -> tuple[int, Array]:
+    """What the kernels take f'(Z) from: the activation's number and A, or for STORED the number after all and f'(Z)."""
+    if f not in STORED:
+        return ACTIVATIONS.index(f), A
+    D = np.empty_like(Z)
+    doors.store_derivative(ACTIVATIONS.index(f), Z.copy(), D)
+    return len(ACTIVATIONS), D
 
 
 def _common_dtype(*arrays: ArrayLike) -> np.dtype:

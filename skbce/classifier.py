@@ -30,8 +30,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from skbce._callbacks import CallbackSupportMixin, EpochTasks
 from skbce._class_weight import ClassWeight, row_weights
 from skbce._config import documentation_url
-from skbce._parameters import ACTIVATIONS, Layout, known_layout
-from skbce._prediction import fill_logits
+from skbce._parameters import ACTIVATIONS, Layout, known_activations, known_layout
+from skbce._prediction import fill_input_gradients, fill_logits
 from skbce._threads import thread_limit, working
 from skbce._training import (
     SCHEDULES,
@@ -79,8 +79,9 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     ----------
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer; `()` is logistic regression.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        f of the hidden layers.
+    activation : str or array-like of str, default='relu'
+        f of the hidden layers, one for all or one for each: 'identity', 'logistic', 'tanh', 'relu', 'leaky_relu',
+        'elu', 'selu', 'softplus', 'gelu', 'silu' or 'mish'.
     solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
         'adam' [2]_ and 'sgd' step after each batch; 'lbfgs' [3]_ minimises the cost over all rows, which on
         small tables (to a few thousand rows) often gets further sooner.
@@ -105,7 +106,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     shuffle : bool, default=True
         Whether rows are put in a new order every epoch.
     random_state : int, RandomState instance or None, default=None
-        Draws the initial parameters, the validation split and the order of rows.
+        Draws the initial parameters, the seed of `dropout`, the validation split and the order of rows.
     tol : float, default=1e-4
         Training ends when the loss (with early stopping: the validation score) has not improved by this much
         for more than `n_iter_no_change` epochs; for 'lbfgs', when the largest gradient entry is below it.
@@ -150,6 +151,9 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     label_smoothing : float in [0, 1), default=0.0
         Trains on y (1 - label_smoothing) + label_smoothing / 2. Losses of the training are those of these targets,
         losses and scores of held-out rows those of y.
+    dropout : float in [0, 1) or array-like of them, default=0.0
+        The probability that a hidden unit is left out of a training step for a row [9]_, in all hidden layers or in
+        each; those kept are divided by 1 minus it. Prediction and validation use all units. Not for 'lbfgs'.
     dtype : {'float32', 'float64'} or None, default=None
         Precision to compute in, whatever that of X; None follows X at the first fit, and a model that goes on keeps its
         own.
@@ -227,6 +231,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
        :doi:`10.48550/arXiv.1711.05101`
     .. [8] R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks" (2013).
        :doi:`10.48550/arXiv.1211.5063`
+    .. [9] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov, "Dropout: A Simple Way to Prevent
+       Neural Networks from Overfitting", JMLR 15 (2014). https://jmlr.org/papers/v15/srivastava14a.html
 
     Examples
     --------
@@ -248,7 +254,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
         "solver": [StrOptions({"lbfgs", *SOLVERS})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -276,6 +282,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "dtype": [StrOptions({"float32", "float64"}), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
@@ -283,7 +290,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def __init__(
         self,
         hidden_layer_sizes: Sequence[int] | int = (100,),
-        activation: str = "relu",
+        activation: str | Sequence[str] = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
@@ -312,6 +319,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         weight_decay: float = 0.0,
         max_grad_norm: float | None = None,
         label_smoothing: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
         dtype: str | None = None,
         n_threads: int | None = None,
     ):
@@ -344,6 +352,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.weight_decay = weight_decay
         self.max_grad_norm = max_grad_norm
         self.label_smoothing = label_smoothing
+        self.dropout = dropout
         self.dtype = dtype
         self.n_threads = n_threads
 
@@ -484,6 +493,46 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         doors.elementwise("log_sigmoid", Z.reshape(-1))
         return Z
 
+    def input_gradient(self, X: ArrayLike, output: int = 0) -> NDArray[np.floating]:
+        """Derivatives of each row's logit in that row's features: how `decision_function` changes with X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Dense.
+        output : int, default=0
+            The column of a multilabel target.
+
+        Returns
+        -------
+        dX : ndarray of shape (n_samples, n_features)
+            In the model's precision.
+
+        Raises
+        ------
+        ValueError
+            For a sparse X, for an `output` that is not a column of the target, and as `predict` for bad input.
+
+        Examples
+        --------
+        >>> from skbce import BCEMLPClassifier
+        >>> clf = BCEMLPClassifier((), solver="lbfgs").fit([[0.0, 1.0], [1.0, 1.0]], [0, 1])
+        >>> bool(abs(clf.input_gradient([[0.5, 1.0]]) - clf.coefs_[0].T).max() == 0)  # of a logistic regression
+        True
+        """
+        check_is_fitted(self)
+        if isinstance(output, bool) or not (isinstance(output, Integral) and 0 <= output < self.n_outputs_):
+            raise ValueError(f"output must be an integer from 0 to {self.n_outputs_ - 1}, got {output!r}.")
+        X = self._checked_rows(X)
+        if sp.issparse(X):
+            raise ValueError("input_gradient needs a dense X, for the derivatives are dense; X is sparse: X.toarray().")
+        layout = self._layout()
+        theta = layout.shared(self.coefs_, self.intercepts_)
+        dX = np.empty(X.shape, theta.dtype)
+        with nullcontext() if 2 * len(dX) * layout.n_parameters < _BLAS_STAYS_ALONE else working():
+            fill_input_gradients(layout, theta, _table(X, theta.dtype), int(output), dX, self.n_threads)
+        return dX
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coefs_")
 
@@ -511,7 +560,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if self.__sklearn_is_fitted__():
             # One vector again, so that prediction need not gather it each time. A copy that is taken in fit may have
             # the n_features_in_ of the model to come.
-            layout = known_layout((*map(len, self.coefs_), self.n_outputs_), self.activation, False)
+            layout = self._layout_of((*map(len, self.coefs_), self.n_outputs_))
             self.coefs_, self.intercepts_ = layout.views(
                 layout.flat(self.coefs_, self.intercepts_, self.coefs_[0].dtype)
             )
@@ -553,7 +602,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         X, y, sample_weight = self._validated(X, y, sample_weight, dtype, reset=not continues)
         Y, labels = self._encoded(y, continues, incremental)
         sample_weight = self._with_class_weight(sample_weight, Y, labels, incremental)
-        layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation, sp.issparse(X))
+        layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation, sp.issparse(X), self.dropout)
         random_state = check_random_state(self.random_state)
         if continues:
             self._check_same_layers(layout)
@@ -620,6 +669,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             "X_val": X_val is not None,
             f"weight_decay={self.weight_decay}": self.weight_decay > 0,
             f"max_grad_norm={self.max_grad_norm}": self.max_grad_norm is not None,
+            f"dropout={self.dropout!r}": np.any(np.asarray(self.dropout, dtype=object) != 0),
             f"learning_rate={self.learning_rate!r}": callable(self.learning_rate) or self.learning_rate in SCHEDULES,
         }
         for name, is_set in meaningless.items():
@@ -745,8 +795,13 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def _layout(self, sparse: bool = False) -> Layout:
         """The layout of the fitted network."""
-        units = (self.n_features_in_, *(len(W) for W in self.coefs_[1:]), self.n_outputs_)
-        return known_layout(units, self.activation, sparse)
+        return self._layout_of((self.n_features_in_, *(len(W) for W in self.coefs_[1:]), self.n_outputs_), sparse)
+
+    def _layout_of(self, units: tuple[int, ...], sparse: bool = False) -> Layout:
+        names = self.activation
+        if not isinstance(names, str):
+            names = known_activations(names, len(units) - 2)  # a tuple: layouts are looked up by them
+        return known_layout(units, names, sparse)
 
     def _settings(self) -> Settings:
         return Settings(**{entry.name: getattr(self, entry.name) for entry in fields(Settings)})
@@ -775,7 +830,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """The rows to watch while training: those given, or a part of the sample, which then trains on the rest."""
         if validation[0] is not None:
             X_val, watched = self._validation_sample(*validation, sample.Y.shape[1], labels, dtype)
-            layout = known_layout(layout.units, layout.activation, sp.issparse(X_val))
+            layout = self._layout_of(layout.units, sp.issparse(X_val))
         elif self.early_stopping:
             X_val = X
             sample.order, held_out = split or self._split(sample, labels, random_state)
@@ -839,6 +894,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self, layout, sample, theta, history, labels, random_state, incremental, held_out, observer
     ) -> "_End":
         settings = self._settings()
+        # Without dropout nothing is drawn: the rows are shuffled as if there were none.
+        dropout_seed = 0 if layout.dropout is None else int(random_state.randint(2**63 - 1, dtype=np.int64))
         training = StochasticTraining(
             layout,
             sample,
@@ -851,6 +908,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             thread_limit(self.n_threads),
             held_out,
             observer,
+            dropout_seed,
         )
         outcome = training.run(one_epoch=incremental)
         vars(self).update(
@@ -960,10 +1018,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _logits(self, X) -> np.ndarray:
         """Z_L of shape (n_samples, n_outputs), in the model's precision."""
         check_is_fitted(self)
-        if not self._needs_no_validation(X):
-            dtypes = _accepted_dtypes(getattr(self.coefs_[0], "dtype", None))
-            with _conversion():
-                X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtypes, reset=False)
+        X = self._checked_rows(X)
         layout = self._layout(sp.issparse(X))
         theta = layout.shared(self.coefs_, self.intercepts_)
         Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
@@ -971,6 +1026,14 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         with nullcontext() if len(Z) * layout.n_parameters < _BLAS_STAYS_ALONE else working():
             fill_logits(layout, theta, table, None, Z, self.n_threads)
         return Z
+
+    def _checked_rows(self, X):
+        """X to predict, as it is where scikit-learn's validation would return it so, else validated."""
+        if self._needs_no_validation(X):
+            return X
+        dtypes = _accepted_dtypes(getattr(self.coefs_[0], "dtype", None))
+        with _conversion():
+            return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtypes, reset=False)
 
     def _needs_no_validation(self, X) -> bool:
         """Whether X is what scikit-learn's validation would return as it is: for a few rows, it takes most of the time.

@@ -65,7 +65,7 @@ def check_gradients(
     """Hold the kernels' gradient of an estimator's cost against 4-point central differences.
 
     (f(x - 2h) - 8 f(x - h) + 8 f(x + h) - f(x + 2h)) / 12h, in float64, for every parameter by itself: 8 costs
-    over all rows a parameter, so choose a table to match. The cost includes the L2 term.
+    over all rows a parameter, so choose a table to match. The cost includes the L2 term, and no dropout.
 
     Parameters
     ----------

@@ -7,6 +7,9 @@ A weight of None is 1 for every row; `total` is the sum of the weights, m withou
 from itertools import pairwise
 
 import numpy as np
+from scipy.special import erfc
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
 def activate(f, Z):
@@ -19,6 +22,20 @@ def activate(f, Z):
         return np.tanh(Z)
     if f == "relu":
         return np.where(Z.real > 0, Z, 0)
+    if f == "leaky_relu":
+        return np.where(Z.real > 0, Z, 0.01 * Z)
+    if f == "elu":
+        return np.where(Z.real > 0, Z, np.expm1(np.where(Z.real > 0, 0, Z)))
+    if f == "selu":
+        return SELU_SCALE * np.where(Z.real > 0, Z, SELU_ALPHA * np.expm1(np.where(Z.real > 0, 0, Z)))
+    if f == "softplus":
+        return softplus(Z)
+    if f == "gelu":
+        return Z * normal_distribution(Z)
+    if f == "silu":
+        return Z * sigmoid(Z)
+    if f == "mish":
+        return Z * np.tanh(softplus(Z))
     raise KeyError(f)
 
 
@@ -32,7 +49,26 @@ def derivative(f, Z):
         return 1 / np.cosh(Z) ** 2
     if f == "relu":
         return np.where(Z.real > 0, 1.0, 0.0)
+    if f == "leaky_relu":
+        return np.where(Z.real > 0, 1.0, 0.01)
+    if f == "elu":
+        return np.where(Z.real > 0, 1.0, np.exp(np.where(Z.real > 0, 0, Z)))
+    if f == "selu":
+        return SELU_SCALE * np.where(Z.real > 0, 1.0, SELU_ALPHA * np.exp(np.where(Z.real > 0, 0, Z)))
+    if f == "softplus":
+        return sigmoid(Z)
+    if f == "gelu":
+        return normal_distribution(Z) + Z * np.exp(-(Z**2) / 2) / np.sqrt(2 * np.pi)
+    if f == "silu":
+        return sigmoid(Z) + Z * sigmoid(Z) * sigmoid(-Z)
+    if f == "mish":
+        return np.tanh(softplus(Z)) + Z * sigmoid(Z) / np.cosh(softplus(Z)) ** 2
     raise KeyError(f)
+
+
+def normal_distribution(Z):
+    """Phi(Z), with all digits of its left tail."""
+    return erfc(-Z / np.sqrt(2)) / 2
 
 
 def sigmoid(Z):
@@ -46,12 +82,17 @@ def softplus(Z):
     return np.where(Z.real > 0, Z, 0) + np.log1p(np.exp(np.where(Z.real > 0, -Z, Z)))
 
 
+def hidden(f, n_hidden):
+    """The activation of each hidden layer, where `f` is one for all or one for each."""
+    return [f] * n_hidden if isinstance(f, str) else list(f)
+
+
 def forward(X, W, b, f):
-    """Z_l = A_{l-1} W_l + b_l, A_l = f(Z_l); A_0 = X, and the last A is Y_hat = sigmoid(Z_L)."""
-    A, Z = [_wide(X)], []
+    """Z_l = A_{l-1} W_l + b_l, A_l = f_l(Z_l); A_0 = X, and the last A is Y_hat = sigmoid(Z_L)."""
+    A, Z, f = [_wide(X)], [], [*hidden(f, len(W) - 1), "logistic"]
     for l in range(len(W)):
         Z.append(A[l] @ _wide(W[l]) + _wide(b[l]))
-        A.append(activate(f if l < len(W) - 1 else "logistic", Z[l]))
+        A.append(activate(f[l], Z[l]))
     return Z, A
 
 
@@ -72,13 +113,13 @@ def backward(Y, Z, A, W, f, weight=None, alpha=0.0):
 
     dW_l = 1/total (A_{l-1}^T dZ_l + alpha W_l), db_l = 1/total sum_i dZ_l[i]
     """
-    total = total_weight(A[0], weight)
+    total, f = total_weight(A[0], weight), hidden(f, len(W) - 1)
     dZ = [None] * len(W)
     dZ[-1] = A[-1] - _wide(Y)
     if weight is not None:
         dZ[-1] = _wide(weight)[:, None] * dZ[-1]
     for l in range(len(W) - 2, -1, -1):
-        dZ[l] = (dZ[l + 1] @ _wide(W[l + 1]).T) * derivative(f, Z[l])
+        dZ[l] = (dZ[l + 1] @ _wide(W[l + 1]).T) * derivative(f[l], Z[l])
     dW = [(A[l].T @ dZ[l] + alpha * _wide(W[l])) / total for l in range(len(W))]
     db = [dZ[l].sum(axis=0) / total for l in range(len(W))]
     return dZ, dW, db
@@ -151,10 +192,17 @@ def gradient_at(theta, units, f, X, Y, weight=None, alpha=0.0):
 
 
 def initial(units, f, random_state):
-    """Glorot and Bengio's uniform start: W_0, b_0, W_1, b_1, .. drawn in turn."""
+    """A uniform start, W_0, b_0, W_1, b_1, .. drawn in turn, within Glorot's bounds, or He's, or LeCun's.
+
+    The last layer's are Glorot's, the logistic function's where that is below.
+    """
     W, b = [], []
-    for n_in, n_out in pairwise(units):
-        bound = ((2 if f == "logistic" else 6) / (n_in + n_out)) ** 0.5
+    last = f if isinstance(f, str) else f[-1]
+    f = [*hidden(f, len(units) - 2), "logistic" if last == "logistic" else "identity"]
+    for f_l, (n_in, n_out) in zip(f, pairwise(units), strict=True):
+        bound = ((2 if f_l == "logistic" else 6) / (n_in + n_out)) ** 0.5
+        if f_l in ("elu", "softplus", "gelu", "silu", "mish", "leaky_relu", "selu"):
+            bound = (6 / (1.0001 if f_l == "leaky_relu" else 2 if f_l == "selu" else 1) / n_in) ** 0.5
         W.append(random_state.uniform(-bound, bound, (n_in, n_out)))
         b.append(random_state.uniform(-bound, bound, n_out))
     return W, b

@@ -6,17 +6,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skbce._parameters import Layout, Workspace
+from skbce._parameters import ACTIVATIONS, Layout, Workspace
 from skbce._training import CostFunction, Sample, schedules
 from skbce.kernels import doors
 from tests import numpy_twin as twin
 
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 NETWORKS = [
     ((3, 1), "identity"),  # without hidden layers there is only one
-    *(((4, 5, 1), f) for f in ACTIVATIONS),
+    *(((4, 5, 1), f) for f in ACTIVATIONS[:4]),
     *(((4, 5, 3, 2), f) for f in ACTIVATIONS),
-    *(((3, 4, 4, 3, 3, 1), f) for f in ACTIVATIONS),
+    *(((3, 4, 4, 3, 3, 1), f) for f in ACTIVATIONS[:4]),
+    ((4, 5, 1), "gelu"),
+    ((4, 5, 3, 2), ("relu", "mish")),
+    ((3, 4, 4, 3, 3, 1), ("gelu", "tanh", "silu", "selu")),
 ]
 
 # Both sides sum at most 17 terms in a layer, each right to 1e-16; nothing else tells them apart.
@@ -35,8 +37,8 @@ def jax():
 
 @pytest.fixture(scope="module")
 def value_and_grad(jax):
-    """Cost and gradient of an activation, by JAX; compiled once for each shape."""
-    return {f: jax.jit(jax.value_and_grad(partial(jax_cost, jax, f))) for f in ACTIVATIONS}
+    """Cost and gradient of activations, by JAX; compiled once for each shape."""
+    return {f: jax.jit(jax.value_and_grad(partial(jax_cost, jax, f))) for _, f in NETWORKS}
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +49,16 @@ def torch():
 def jax_cost(jax, f, parameters, alpha, X, Y, weight):
     """The cost from the equations, for jax.grad."""
     np_, W, b = jax.numpy, *parameters
-    activate = {
+    functions = {
         "identity": lambda Z: Z,
         "logistic": lambda Z: 1 / (1 + np_.exp(-Z)),
         "tanh": np_.tanh,
         "relu": lambda Z: np_.where(Z > 0, Z, 0),
-    }[f]
+        "gelu": partial(jax.nn.gelu, approximate=False),
+    }
     A = X
-    for l in range(len(W) - 1):
-        A = activate(A @ W[l] + b[l])
+    for l, f_l in enumerate(twin.hidden(f, len(W) - 1)):
+        A = (functions.get(f_l) or getattr(jax.nn, f_l))(A @ W[l] + b[l])
     Z = A @ W[-1] + b[-1]
     losses = Y * np_.logaddexp(0, -Z) + (1 - Y) * np_.logaddexp(0, Z)  # -log sigmoid(z) and -log(1 - sigmoid(z))
     penalty = alpha / 2 * sum((w**2).sum() for w in W)
@@ -65,10 +68,14 @@ def jax_cost(jax, f, parameters, alpha, X, Y, weight):
 def torch_cost(torch, f, parameters, alpha, X, Y, weight):
     """The cost with PyTorch's own loss, as a tensor."""
     W, b = parameters
-    activate = {"identity": lambda Z: Z, "logistic": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}[f]
+    functions = {
+        "identity": lambda Z: Z,
+        "logistic": torch.sigmoid,
+        "softplus": partial(torch.nn.functional.softplus, threshold=40),  # beyond 20, PyTorch's is Z itself by default
+    }
     A = X
-    for l in range(len(W) - 1):
-        A = activate(A @ W[l] + b[l])
+    for l, f_l in enumerate(twin.hidden(f, len(W) - 1)):
+        A = (functions.get(f_l) or getattr(torch.nn.functional, f_l))(A @ W[l] + b[l])
     Z = A @ W[-1] + b[-1]
     losses = torch.nn.functional.binary_cross_entropy_with_logits(Z, Y, reduction="none")
     penalty = alpha / 2 * sum((w**2).sum() for w in W)

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from skbce import BCEMLPClassifier
+from skbce._parameters import ACTIVATIONS
 from skbce.backprop import backward, bce_cost, forward, gradient_descent_step
 from tests import numpy_twin as twin
-
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 
 # 0 to 4 hidden layers, odd sizes, width 1, one and several outputs; then rows.
 NETWORKS = [
@@ -62,6 +61,20 @@ def test_backward_is_the_twins_for_any_network(units, rows, weighted, f, dtype):
             assert array.shape == same.shape
             # Sums over 33 rows and over layers, and 1 - A^2 near A = 1, where f' is small: 17 ulp were seen.
             assert_close(array, array_twin, 64)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_forward_and_backward_are_the_twins_for_layers_of_different_activations(dtype):
+    f = ("mish", "relu", "gelu", "tanh")
+    X, Y, weight, W, b = twin.example((3, 5, 4, 3, 2, 3), 17, dtype=dtype)
+    Z, A = forward(X, W, b, f)
+    Z_twin, A_twin = twin.forward(X, W, b, f)
+    for array, expected in zip([*Z, *A], [*Z_twin, *A_twin], strict=True):
+        assert_close(array, expected, 16)  # 5 layers, of which one loses up to 7 ulp
+    expected = twin.backward(Y, [z.astype(float) for z in Z], [a.astype(float) for a in A], W, f, weight)
+    for arrays, arrays_twin in zip(backward(Y, Z, A, W, f, weight), expected, strict=True):
+        for array, array_twin in zip(arrays, arrays_twin, strict=True):
+            assert_close(array, array_twin, 64)  # as above
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -384,6 +397,15 @@ def test_unknown_activation_raises_an_error_that_lists_the_known():
         forward(p["X"], p["W"], p["b"], "softmax")
     with pytest.raises(ValueError, match=r"activation must be one of \('identity', .*got 'softmax'"):
         backward(p["Y"], p["Z"], p["A"], p["W"], "softmax")
+
+
+@pytest.mark.parametrize("f", [(), ("relu", "relu")])
+def test_wrong_number_of_activations_raises_an_error_that_says_how_many_are_needed(f):
+    p = parts()
+    with pytest.raises(ValueError, match=r"activation .* each hidden layer, which are 1"):
+        forward(p["X"], p["W"], p["b"], f)
+    with pytest.raises(ValueError, match=r"activation .* each hidden layer, which are 1"):
+        backward(p["Y"], p["Z"], p["A"], p["W"], f)
 
 
 @pytest.mark.parametrize("learning_rate", [np.nan, np.inf])

@@ -99,7 +99,8 @@ def test_get_params_and_set_params_go_round():
         "random_state": 5, "tol": 0.2, "verbose": 1, "warm_start": True, "momentum": 0.1, "nesterovs_momentum": False,
         "early_stopping": True, "validation_fraction": 0.4, "beta_1": 0.2, "beta_2": 0.3, "epsilon": 0.1,
         "n_iter_no_change": 3, "max_fun": 99, "max_time": 60.0, "scoring": "loss", "class_weight": "balanced",
-        "weight_decay": 0.01, "max_grad_norm": 5.0, "label_smoothing": 0.1, "dtype": "float32", "n_threads": 1,
+        "weight_decay": 0.01, "max_grad_norm": 5.0, "label_smoothing": 0.1, "dropout": 0.5, "dtype": "float32",
+        "n_threads": 1,
     }  # fmt: skip
     defaults = BCEMLPClassifier().get_params()
     assert changed.keys() == defaults.keys()
@@ -159,6 +160,13 @@ def test_pipeline_under_a_grid_search_with_two_jobs_finds_a_good_model(cancer_sp
     # A worker trains the model that this process does.
     best = clone(scaled()).set_params(**search.best_params_).fit(X_train, y_train)
     assert_same_parameters(search.best_estimator_[-1], best[-1])
+
+
+def test_grid_search_compares_activations_given_as_names_and_as_lists(cancer):
+    grid = {"bcemlpclassifier__activation": ["relu", ["relu", "gelu"], ("selu", "tanh"), "mish"]}
+    search = GridSearchCV(scaled(hidden_layer_sizes=(6, 4)), grid, cv=2).fit(*cancer)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_params_["bcemlpclassifier__activation"] in grid["bcemlpclassifier__activation"]
 
 
 def test_cross_validation_with_two_jobs_gives_the_scores_of_one(cancer):

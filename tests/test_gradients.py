@@ -7,12 +7,11 @@ import pytest
 import scipy.sparse as sp
 
 from skbce import BCEMLPClassifier, check_gradients
-from skbce._parameters import Layout
+from skbce._parameters import ACTIVATIONS, Layout
 from skbce._training import CostFunction, Sample
 from skbce.kernels import doors
 from tests import numpy_twin as twin
 
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 DEPTHS = {0: (), 1: (4,), 2: (4, 3), 3: (3, 3, 2), 4: (3, 2, 3, 2)}
 
 
@@ -38,6 +37,26 @@ def test_gradient_is_the_costs_difference_for_any_network(alpha, weighted, n_out
     # Differences of the cost are right to some 1e-13 of it, which is 1e-8 of a layer's gradient of 1e-5. Through four
     # logistic layers, each of which passes on less than a quarter, the first layer's gradient is smaller still.
     assert check.largest <= (1e-6 if (activation, depth) == ("logistic", 4) else 1e-8), str(check)
+
+
+# Layers that take f' from A and layers that store it, above and below each other, and below one unit.
+MIXED = [
+    ("gelu",), ("relu", "gelu"), ("gelu", "relu"), ("mish", "silu"), ("leaky_relu", "logistic"),
+    ("elu", "silu", "selu"), ("softplus", "mish", "tanh", "gelu"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("activation", MIXED, ids=str)
+def test_gradient_is_the_costs_difference_for_layers_of_different_activations(activation, n_outputs, sparse, dtype):
+    X, y, weight = data(n_outputs, n_features=5)
+    X[np.abs(X) < 0.5] = 0
+    X = X.astype(dtype)
+    clf = estimator(activation, DEPTHS[len(activation)], alpha=0.1)
+    check = check_gradients(clf, sp.csr_matrix(X) if sparse else X, y, weight)
+    assert check.largest <= (1e-8 if dtype == np.float64 else 4e-6), str(check)  # as above and below
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -127,7 +146,7 @@ def test_check_finds_one_wrong_entry_and_its_layer(layer, part, monkeypatch):
     assert sorted(check.W + check.b)[-2] <= 1e-8
 
 
-@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh"])  # those that complex numbers can go through
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "gelu", "silu", "mish"])  # the analytic ones
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("n_outputs", [1, 3])
 @pytest.mark.parametrize("weighted", [False, True])

@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.lib.stride_tricks import as_strided
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import InvalidParameterError
 
-from skbce import BCEMLPClassifier
+from skbce import BCEMLPClassifier, check_gradients
+from tests import numpy_twin as twin
 from tests.model_checks import assert_same_bits, parameters_of
 
 # A few epochs show what these tests claim, and do not converge.
@@ -667,7 +669,7 @@ def test_prediction_before_fit_says_so(method):
 
 VIOLATIONS = {
     "hidden_layer_sizes": 0,
-    "activation": "softplus",
+    "activation": "softmax",
     "solver": "newton",
     "alpha": -1e-9,
     "batch_size": 0,
@@ -695,6 +697,7 @@ VIOLATIONS = {
     "weight_decay": -1e-9,
     "max_grad_norm": 0.0,
     "label_smoothing": 1.0,
+    "dropout": 1.0,
     "dtype": "float16",
     "n_threads": 0,
 }
@@ -733,6 +736,49 @@ def test_parameter_at_the_end_of_its_range_is_accepted(parameters):
     clf = classifier(**parameters).fit(X_GOOD, Y_GOOD)
     assert all(np.isfinite(array).all() for array in parameters_of(clf))
     assert clf.n_iter_ == 5
+
+
+@pytest.mark.parametrize(
+    ("activation", "message"),
+    [
+        (["relu"], r"activation as a sequence needs one entry for each hidden layer, which are 2, got 1: \['relu'\]"),
+        (("relu", "tanh", "gelu"), "which are 2, got 3"),
+        ((), "which are 2, got 0"),
+        (["relu", "softmax"], "activation must be one of .* got 'softmax'"),
+        ([["relu"], ["tanh"]], r"activation must be one of .* got \['relu'\]"),
+        ([1, 2], "activation must be one of .* got 1"),
+    ],
+)
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "predict", "check_gradients"])
+def test_activations_that_do_not_fit_the_layers_are_named(method, activation, message):
+    clf = classifier(hidden_layer_sizes=(4, 3))
+    if method == "predict":
+        clf.fit(X_GOOD, Y_GOOD)
+    clf.activation = activation
+    call = {
+        "fit": lambda: clf.fit(X_GOOD, Y_GOOD),
+        "partial_fit": lambda: clf.partial_fit(X_GOOD, Y_GOOD, classes=[0, 1]),
+        "predict": lambda: clf.predict(X_GOOD),
+        "check_gradients": lambda: check_gradients(clf, X_GOOD, Y_GOOD),
+    }[method]
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("activation", [["gelu", "tanh"], ("gelu", "tanh"), np.array(["gelu", "tanh"])], ids=repr)
+def test_activation_may_be_any_sequence_of_one_name_a_hidden_layer(activation):
+    clf, other = (classifier(hidden_layer_sizes=(4, 3), activation=a) for a in (activation, ["gelu", "tanh"]))
+    assert clf.get_params()["activation"] is activation
+    assert_same_bits(parameters_of(clone(clf).fit(X_GOOD, Y_GOOD)), parameters_of(other.fit(X_GOOD, Y_GOOD)))
+    Z = twin.forward(X_GOOD, other.coefs_, other.intercepts_, ("gelu", "tanh"))[0][-1]
+    np.testing.assert_allclose(other.decision_function(X_GOOD), Z[:, 0], rtol=1e-12, atol=1e-14)  # sums of some terms
+
+
+def test_partial_fit_goes_on_with_another_activation():
+    clf = classifier(hidden_layer_sizes=(4, 3), activation="tanh").fit(X_GOOD, Y_GOOD)
+    clf.set_params(activation=["relu", "mish"]).partial_fit(X_GOOD, Y_GOOD)
+    Z = twin.forward(X_GOOD, clf.coefs_, clf.intercepts_, ("relu", "mish"))[0][-1]
+    np.testing.assert_allclose(clf.decision_function(X_GOOD), Z[:, 0], rtol=1e-12, atol=1e-14)  # as above
 
 
 @pytest.mark.parametrize("sizes", [-1, 2.5, (5, 0), (5, -3), (5, 2.0), (5, None), ("5",), [[3, 4]], "100"], ids=str)

@@ -122,7 +122,8 @@ def test_parameters_have_the_same_names_order_and_defaults():
     )
     assert ours[: len(theirs)] == theirs
     assert {name for name, _, _ in ours[len(theirs) :]} == {
-        "max_time", "scoring", "class_weight", "weight_decay", "max_grad_norm", "label_smoothing", "dtype", "n_threads",
+        "max_time", "scoring", "class_weight", "weight_decay", "max_grad_norm", "label_smoothing", "dropout", "dtype",
+        "n_threads",
     }  # fmt: skip
 
 

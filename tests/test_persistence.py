@@ -96,7 +96,9 @@ def assert_same_value(value, expected):
 @every_round_trip
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    "parameters", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=["adam", "lbfgs", "early stopping"]
+    "parameters",
+    [{}, {"solver": "lbfgs"}, {"early_stopping": True}, {"activation": ["gelu", "relu"]}],
+    ids=["adam", "lbfgs", "early stopping", "activations"],
 )
 def test_model_is_the_same_after_a_round_trip(tmp_path, round_trip, dtype, parameters):
     X, y = table(dtype)

@@ -52,6 +52,8 @@ class StochasticTraining:
         Noted every epoch. With `settings.early_stopping` the score decides when to end, and the theta with the best
         one is kept.
     observer : Observer, optional
+    dropout_seed : int
+        Of the masks, where the layout has dropout; they follow from it and from the optimizer's steps.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class StochasticTraining:
         n_threads: int,
         held_out: Callable[[np.ndarray], tuple[float, float]] | None = None,
         observer: Observer | None = None,
+        dropout_seed: int = 0,
     ):
         self.layout = layout
         self.sample = sample
@@ -87,6 +90,7 @@ class StochasticTraining:
         self._progress = Progress(settings.verbose, "epoch", settings.max_iter, sample.n_rows)
         self._work = Workspace(layout, batch_size, theta.dtype, n_threads)
         self._pace = Pace(self._work.n_threads)
+        self._masks = {"dropout": layout.dropout, "dropout_seed": dropout_seed} if layout.dropout is not None else {}
         self._finite_theta = theta.copy()
         self._best_theta = theta.copy() if settings.early_stopping else None
 
@@ -156,7 +160,7 @@ class StochasticTraining:
                 self.layout.network, rule, optimizer.n_steps, self.theta, moment1, moment2,
                 sample.table, sample.Y, sample.weight, sample.order, sample.smoothing, rates,
                 at, sample.n_rows, self.batch_size, min(seconds, self._deadline.remaining()), cost_sum,
-                work.block_rows, work.blocks, work.gradients, work.partials, n_threads,
+                work.block_rows, work.blocks, work.gradients, work.partials, n_threads, **self._masks,
             )  # fmt: skip
             self._pace.record(n_threads, at - start, time.perf_counter() - started)
             optimizer.n_steps += steps

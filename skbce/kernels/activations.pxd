@@ -3,7 +3,12 @@
 from cython cimport floating
 from libc.stdint cimport uint32_t, uint64_t
 
-from skbce.kernels.elementary cimport bits32_of, bits64_of, float32_of, float64_of, sigmoid, tanh_
+from skbce.kernels.elementary cimport (
+    bits32_of, bits64_of, expm1_not_positive, float32_of, float64_of, sigmoid, tanh_,
+)
+from skbce.kernels.functions cimport (
+    LEAKY_SLOPE, SELU_SCALE, SELU_SCALE_ALPHA, elu, gelu, leaky_relu, mish, selu, silu, softplus,
+)
 
 # The order of skbce._parameters.ACTIVATIONS.
 cdef enum Activation:
@@ -11,11 +16,22 @@ cdef enum Activation:
     LOGISTIC = 1
     TANH = 2
     RELU = 3
+    LEAKY_RELU = 4
+    ELU = 5
+    SELU = 6
+    SOFTPLUS = 7
+    # f' does not follow from A = f(Z): two z may have the same a.
+    GELU = 8
+    SILU = 9
+    MISH = 10
+    # In the backward pass alone: the array in place of A holds D = f'(Z).
+    STORED = 11
 
 
 cdef inline void activate(Activation f, Py_ssize_t size, floating* Z) noexcept nogil:
     """A = f(Z), in place"""
     cdef Py_ssize_t i
+    cdef floating unused
     if f == RELU:
         for i in range(size):
             Z[i] = 0 if Z[i] < 0 else Z[i]  # in this order NaN stays NaN
@@ -25,6 +41,50 @@ cdef inline void activate(Activation f, Py_ssize_t size, floating* Z) noexcept n
     elif f == LOGISTIC:
         for i in range(size):
             Z[i] = sigmoid(Z[i])
+    elif f == LEAKY_RELU:
+        for i in range(size):
+            Z[i] = leaky_relu(Z[i])
+    elif f == ELU:
+        for i in range(size):
+            Z[i] = elu(Z[i])
+    elif f == SELU:
+        for i in range(size):
+            Z[i] = selu(Z[i])
+    elif f == SOFTPLUS:
+        for i in range(size):
+            Z[i] = softplus(Z[i])
+    elif f == GELU:
+        for i in range(size):
+            Z[i] = gelu(Z[i], &unused)
+    elif f == SILU:
+        for i in range(size):
+            Z[i] = silu(Z[i], &unused)
+    elif f == MISH:
+        for i in range(size):
+            Z[i] = mish(Z[i], &unused)
+
+
+cdef inline bint needs_Z(Activation f) noexcept nogil:
+    """whether f'(Z) does not follow from A = f(Z)"""
+    return f == GELU or f == SILU or f == MISH
+
+
+cdef inline void activate_storing(Activation f, Py_ssize_t size, floating* Z, floating* D) noexcept nogil:
+    """A = f(Z), in place, and D = f'(Z), for an f whose derivative does not follow from A"""
+    cdef Py_ssize_t i
+    cdef floating derivative
+    if f == GELU:
+        for i in range(size):
+            Z[i] = gelu(Z[i], &derivative)
+            D[i] = derivative
+    elif f == SILU:
+        for i in range(size):
+            Z[i] = silu(Z[i], &derivative)
+            D[i] = derivative
+    elif f == MISH:
+        for i in range(size):
+            Z[i] = mish(Z[i], &derivative)
+            D[i] = derivative
 
 
 cdef enum:
@@ -42,13 +102,23 @@ cdef inline floating where_positive(floating a, floating x) noexcept nogil:
 
 
 cdef inline floating times_derivative(Activation f, floating a, floating da) noexcept nogil:
-    """dz = da f'(z), differentiates `activate`: a = f(z). f' is written in a itself"""
+    """dz = da f'(z), differentiates `activate`: a = f(z). f' is written in a itself; STORED: a is f'(z)"""
     if f == RELU:
         return where_positive(a, da)
     if f == TANH:
         return da * (1 - a * a)
     if f == LOGISTIC:
         return da * (a * (1 - a))
+    if f == LEAKY_RELU:
+        return da * (1 if a > 0 else <floating>LEAKY_SLOPE)
+    if f == ELU:
+        return da * (1 + (a if a < 0 else 0))
+    if f == SELU:
+        return da * (<floating>SELU_SCALE if a > 0 else a + <floating>SELU_SCALE_ALPHA)
+    if f == SOFTPLUS:
+        return da * -expm1_not_positive(-a)
+    if f == STORED:
+        return da * a
     return da
 
 
@@ -62,7 +132,7 @@ cdef inline void backward_strip(
     cdef const floating* a
     cdef floating* da
     for k in range(width):
-        sums[k] = db[k]
+        sums[k] = 0 if db == NULL else db[k]
     # Two rows at a time halve the loads and stores of sums.
     for i in range(0, rows - 1, 2):
         a = A + i * n
@@ -79,8 +149,9 @@ cdef inline void backward_strip(
         for k in range(width):
             da[k] = times_derivative(f, a[k], da[k])
             sums[k] += da[k]
-    for k in range(width):
-        db[k] = sums[k]
+    if db != NULL:
+        for k in range(width):
+            db[k] = sums[k]
 
 
 cdef inline void backward_strips(
@@ -89,20 +160,33 @@ cdef inline void backward_strips(
     """`activate_backward` for an f that the compiler knows"""
     cdef Py_ssize_t j = 0
     while j < n:
-        backward_strip(f, rows, n, min(<Py_ssize_t>STRIP, n - j), A + j, dA + j, db + j)
+        backward_strip(f, rows, n, min(<Py_ssize_t>STRIP, n - j), A + j, dA + j, NULL if db == NULL else db + j)
         j += STRIP
 
 
 cdef inline void activate_backward(
     Activation f, Py_ssize_t rows, Py_ssize_t n, const floating* A, floating* dA, floating* db
 ) noexcept nogil:
-    """dZ = dA * f'(Z) in place, and db[j] += sum_i dZ[i, j]; differentiates `activate` and `fill_rows` in one pass"""
+    """dZ = dA * f'(Z) in place, and db[j] += sum_i dZ[i, j]; differentiates `activate` and `fill_rows` in one pass.
+
+    db may be NULL: then nothing is summed.
+    """
     if f == RELU:
         backward_strips(RELU, rows, n, A, dA, db)
     elif f == TANH:
         backward_strips(TANH, rows, n, A, dA, db)
     elif f == LOGISTIC:
         backward_strips(LOGISTIC, rows, n, A, dA, db)
+    elif f == LEAKY_RELU:
+        backward_strips(LEAKY_RELU, rows, n, A, dA, db)
+    elif f == ELU:
+        backward_strips(ELU, rows, n, A, dA, db)
+    elif f == SELU:
+        backward_strips(SELU, rows, n, A, dA, db)
+    elif f == SOFTPLUS:
+        backward_strips(SOFTPLUS, rows, n, A, dA, db)
+    elif f == STORED:
+        backward_strips(STORED, rows, n, A, dA, db)
     else:
         backward_strips(IDENTITY, rows, n, A, dA, db)
 
@@ -170,6 +254,14 @@ cdef inline void unit_backward(
         unit_strips(TANH, rows, n, A, dz, w, dw, dZ, db)
     elif f == LOGISTIC:
         unit_strips(LOGISTIC, rows, n, A, dz, w, dw, dZ, db)
+    elif f == LEAKY_RELU:
+        unit_strips(LEAKY_RELU, rows, n, A, dz, w, dw, dZ, db)
+    elif f == ELU:
+        unit_strips(ELU, rows, n, A, dz, w, dw, dZ, db)
+    elif f == SELU:
+        unit_strips(SELU, rows, n, A, dz, w, dw, dZ, db)
+    elif f == SOFTPLUS:
+        unit_strips(SOFTPLUS, rows, n, A, dz, w, dw, dZ, db)
     else:
         unit_strips(IDENTITY, rows, n, A, dz, w, dw, dZ, db)
 

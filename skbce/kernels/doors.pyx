@@ -8,13 +8,16 @@ from cython.parallel cimport parallel
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from skbce.kernels cimport steps
-from skbce.kernels.activations cimport Activation, activate, activate_backward, add_rows, fill_rows
+from skbce.kernels.activations cimport (
+    IDENTITY, Activation, activate, activate_backward, activate_storing, add_rows, fill_rows,
+)
+from skbce.kernels.dropout cimport drop
 from skbce.kernels.elementary cimport (
     exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
 from skbce.kernels.encode cimport encode_rows
 from skbce.kernels.loss cimport loss_backward, loss_forward
-from skbce.kernels.network cimport fill_logits, workspace_size
+from skbce.kernels.network cimport fill_input_gradients, fill_logits, workspace_size
 from skbce.kernels.parallel cimport (
     MAX_SHARDS, has_openmp, max_threads, seconds_now, shard_count, thread_count, thread_number,
 )
@@ -23,7 +26,7 @@ from skbce.kernels.steps cimport (
     Run, all_chunks, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
 )
 from skbce.kernels.updates cimport Step, UpdateRule, sum_of_squares, update
-from skbce.kernels.views cimport EncodingView, NetworkView, SampleView, TableView, WorkspaceView
+from skbce.kernels.views cimport DropoutView, EncodingView, NetworkView, SampleView, TableView, WorkspaceView
 
 
 HAS_OPENMP = bool(has_openmp)
@@ -56,21 +59,23 @@ cdef const void* address(array) except? NULL:
 
 
 cdef class Network:
-    """The shape of a network: its units a layer, and where each W[l], b[l] lies in the flat vector."""
+    """The shape of a network: units and activation of each layer, and where W[l], b[l] lie in the flat vector."""
 
     cdef NetworkView view
     cdef readonly object layout
 
-    def __init__(self, layout, int activation):
-        # Rows of layout: units, W_start, b_start, A_start (skbce._parameters.Layout).
+    def __init__(self, layout):
+        # Rows of layout: units, W_start, b_start, A_start, f, D_start (skbce._parameters.Layout).
         cdef const int64_t[:, ::1] rows = layout
         self.layout = layout
         self.view.n_layers = rows.shape[1] - 2
-        self.view.f = <Activation>activation
         self.view.units = &rows[0, 0]
         self.view.W_start = &rows[1, 0]
         self.view.b_start = &rows[2, 0]
         self.view.A_start = &rows[3, 0]
+        self.view.f = &rows[4, 0]
+        self.view.D_start = &rows[5, 0]
+        self.view.row_elements = rows[5, self.view.n_layers + 1]
         self.view.widest = max(layout[0, 1:-1])
         self.view.n_parameters = rows[2, self.view.n_layers]
 
@@ -101,6 +106,17 @@ cdef SampleView sample_view(
     return sample
 
 
+cdef DropoutView dropout_view(const double[::1] p, uint64_t seed, int64_t step) noexcept:
+    cdef DropoutView dropout
+    dropout.p = NULL
+    if p is not None:
+        dropout.p = &p[0]
+    dropout.seed = seed
+    dropout.step = step
+    dropout.batch_start = 0
+    return dropout
+
+
 cdef WorkspaceView workspace_view(
     const NetworkView* net, Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients,
     double[::1] partials,
@@ -128,13 +144,15 @@ def run_steps(
     double smoothing, const double[::1] rates,
     Py_ssize_t start, Py_ssize_t stop, Py_ssize_t batch_size, double seconds, double cost_sum,
     Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials, int n_threads,
+    const double[::1] dropout=None, uint64_t dropout_seed=0,
 ):
     """Train on rows start .. stop of the order, a step a batch; theta and the moments change in place.
 
     Returns (where it ended, sum over batches of cost x rows, rows counted, steps taken). It ends before stop when
     so many seconds are over; `cost_sum` is that sum so far, so that it rounds alike however an epoch is cut into runs.
     A batch whose weights are all zero says nothing of the model: it is passed over. `rates` has the learning rate of
-    each batch of the epoch, or is None where the rule has one for all.
+    each batch of the epoch, or is None where the rule has one for all. `dropout` has a probability for each hidden
+    layer; it must be the layout's.
     """
     cdef SampleView sample = sample_view(X, Y, row_ids, smoothing)
     cdef Run run
@@ -149,6 +167,7 @@ def run_steps(
     run.rates = NULL
     if rates is not None:
         run.rates = &rates[0]
+    run.dropout = dropout_view(dropout, dropout_seed, t)
     run.work = workspace_view(run.net, block_rows, blocks, gradients, partials)
     run.t = t
     run.start, run.stop, run.batch_size = start, stop, batch_size
@@ -170,11 +189,13 @@ def cost_and_gradient(
     Network network, double alpha, const floating[::1] theta, floating[::1] gradient,
     Table X, const uint8_t[:, ::1] Y, const floating[::1] weight, double smoothing,
     Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials, int n_threads,
+    const double[::1] dropout=None, uint64_t dropout_seed=0, int64_t dropout_step=0,
 ):
-    """The cost over all rows, with its L2 term, and its gradient in place."""
+    """The cost over all rows, with its L2 term, and its gradient in place; under the dropout of one step, if any."""
     cdef SampleView sample = sample_view(X, Y, None, smoothing)
     if weight is not None:
         sample.weight = &weight[0]
+    cdef DropoutView masks = dropout_view(dropout, dropout_seed, dropout_step)
     cdef const NetworkView* net = &network.view
     cdef WorkspaceView work = workspace_view(net, block_rows, blocks, gradients, partials)
     cdef Py_ssize_t i, n = net.n_parameters, n_W = net.b_start[0], n_rows = sample.X.n_rows
@@ -184,7 +205,7 @@ def cost_and_gradient(
     n_threads = min(n_threads, blocks.shape[0], n_shards)
     with nogil:
         with parallel(num_threads=n_threads):
-            shard_gradients(net, &sample, &work, &theta[0], 0, n_rows, n_shards)
+            shard_gradients(net, &sample, &masks, &work, &theta[0], 0, n_rows, n_shards)
         total = total_weight(&sample, &theta[0], 0, n_rows)
         loss = sum_of(n_shards, work.losses)
         if alpha > 0:
@@ -215,6 +236,21 @@ def logits(
         else:
             with parallel(num_threads=n_threads):
                 fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
+
+
+def input_gradients(
+    Network network, const floating[::1] theta, Table X, Py_ssize_t output,
+    Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] dX, int n_threads,
+):
+    """dX[i, j] = d Z[L][i, output] / d X[i, j] for every row of a dense X, block after block."""
+    cdef Py_ssize_t block_size = blocks.shape[1], n_rows = dX.shape[0]
+    cdef floating* block = &blocks[0, 0]
+    n_threads = min(n_threads, blocks.shape[0])
+    with nogil:
+        with parallel(num_threads=n_threads):
+            fill_input_gradients(
+                &network.view, &theta[0], &X.view, output, block_rows, block_size, block, n_rows, &dX[0, 0]
+            )
 
 
 def encode_columns(
@@ -313,6 +349,21 @@ def apply_activation(int activation, floating[:, ::1] Z):
         activate(<Activation>activation, Z.shape[0] * Z.shape[1], &Z[0, 0])
 
 
+def store_derivative(int activation, floating[:, ::1] Z, floating[:, ::1] D):
+    """A = f(Z), in place, and D = f'(Z), for the activations in skbce._parameters.STORED"""
+    with nogil:
+        activate_storing(<Activation>activation, Z.shape[0] * Z.shape[1], &Z[0, 0], &D[0, 0])
+
+
+def apply_dropout(
+    double p, uint64_t seed, int64_t step, int layer, Py_ssize_t first_row, floating[:, ::1] A, floating[:, ::1] D
+):
+    """A *= mask and D = mask of rows first_row, .. of a batch: 0 with probability p, else 1 / (1 - p)"""
+    cdef DropoutView dropout = dropout_view(None, seed, step)
+    with nogil:
+        drop(IDENTITY, p, &dropout, layer, first_row, A.shape[0], A.shape[1], &A[0, 0], &D[0, 0])
+
+
 def output_loss(
     const floating[:, ::1] Z, const floating[:, ::1] Y, const floating[::1] weight, floating[:, ::1] losses
 ):
@@ -339,10 +390,13 @@ def output_backward(
 
 
 def layer_backward(
-    int activation, const floating[:, ::1] dZ, const floating[:, ::1] W, const floating[:, ::1] A,
+    int activation, const floating[:, ::1] A, const floating[:, ::1] dZ, const floating[:, ::1] W,
     floating[:, ::1] dZ_before, floating[::1] db_before,
 ):
-    """dZ_before = (dZ W^T) * f'(Z_before), f' from A = f(Z_before); db_before += sum of its rows"""
+    """dZ_before = (dZ W^T) * f'(Z_before), f' from A = f(Z_before); db_before += sum of its rows.
+
+    The activation after the last, STORED, takes f' itself in place of A.
+    """
     with nogil:
         product_backward(dZ.shape[0], W.shape[0], W.shape[1], &dZ[0, 0], &W[0, 0], &dZ_before[0, 0])
         activate_backward(

@@ -4,6 +4,7 @@
     backward  dZ_L = Y_hat - Y,  dW_l = A_{l-1}^T dZ_l,  db_l = sum dZ_l,
               dZ_{l-1} = (dZ_l W_l^T) * f'(Z_{l-1})
 
+f'(Z) is taken from A, or from D, where the forward pass stored it because it does not follow from A.
 dW and db are sums here; 1/m enters in the update, once for all blocks of a batch.
 """
 
@@ -12,18 +13,21 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
-from skbce.kernels.activations cimport activate, activate_backward, add_rows, fill_rows, unit_backward
+from skbce.kernels.activations cimport (
+    STORED, Activation, activate, activate_backward, activate_storing, add_rows, fill_rows, needs_Z, unit_backward,
+)
+from skbce.kernels.dropout cimport drop
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.parallel cimport thread_count, thread_number
 from skbce.kernels.products cimport add_product, product_backward, weights_gradient
 from skbce.kernels.table cimport csr_add_gradient, csr_add_product, gather_rows, row_number
-from skbce.kernels.views cimport NetworkView, SampleView, TableView
+from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, TableView
 
 
 cdef inline Py_ssize_t workspace_size(const NetworkView* net, Py_ssize_t block_rows) noexcept nogil:
-    """elements that a block needs: A[0] .. A[L], two dZ, Y, losses, weight"""
+    """elements that a block needs: A[0] .. A[L], D, two dZ, Y, losses, weight"""
     cdef Py_ssize_t n_outputs = net.units[net.n_layers]
-    return block_rows * (net.A_start[net.n_layers + 1] + 2 * net.widest + 2 * n_outputs + 1)
+    return block_rows * (net.row_elements + 2 * net.widest + 2 * n_outputs + 1)
 
 
 cdef inline const floating* input_rows(
@@ -44,12 +48,35 @@ cdef inline const floating* input_rows(
     return buffer
 
 
+cdef inline void activate_for_backward(
+    const NetworkView* net, const DropoutView* dropout, Py_ssize_t l, Py_ssize_t start, Py_ssize_t rows,
+    floating* A, floating* D,
+) noexcept nogil:
+    """A[l] = f(Z[l]), in place, and D[l] = f'(Z[l]); both times the mask where the layer drops units"""
+    cdef Activation f = <Activation>net.f[l]
+    cdef Py_ssize_t n = net.units[l]
+    cdef double p = 0
+    if dropout != NULL and dropout.p != NULL:
+        p = dropout.p[l - 1]
+    if needs_Z(f):
+        activate_storing(f, rows * n, A, D)
+        f = STORED
+    else:
+        activate(f, rows * n, A)
+    if p > 0 or f != STORED:
+        drop(f, p, dropout, l, start, rows, n, A, D)
+
+
 cdef inline floating* forward(
     const NetworkView* net, const floating* theta,
     const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows,
-    Py_ssize_t block_rows, floating* workspace, const floating** A_0, Py_ssize_t* lda_0,
+    Py_ssize_t block_rows, floating* workspace, bint keeps_D, const DropoutView* dropout,
+    const floating** A_0, Py_ssize_t* lda_0,
 ) noexcept nogil:
-    """A[1] .. A[L-1] and Z[L], the logits, which it returns; A_0 and lda_0 tell where the input lies"""
+    """A[1] .. A[L-1] and Z[L], the logits, which it returns; A_0 and lda_0 tell where the input lies.
+
+    With keeps_D also D, for `backward`, in layers that store it, and their dropout.
+    """
     cdef Py_ssize_t l, n_in, n_out, lda
     cdef const floating* A = workspace
     cdef floating* Z
@@ -68,7 +95,12 @@ cdef inline floating* forward(
         else:
             add_product(rows, n_in, n_out, A, lda, theta + net.W_start[l], Z)
         if l < net.n_layers - 1:
-            activate(net.f, rows * n_out, Z)
+            if keeps_D and net.D_start[l + 1] >= 0:
+                activate_for_backward(
+                    net, dropout, l + 1, start, rows, Z, workspace + block_rows * net.D_start[l + 1]
+                )
+            else:
+                activate(<Activation>net.f[l + 1], rows * n_out, Z)
         A = Z
         lda = n_out
     return Z
@@ -82,9 +114,11 @@ cdef inline void backward(
 ) noexcept nogil:
     """sums over the block's rows of dW[l] and db[l], differentiates `forward`; added to `gradient` or written to it"""
     cdef Py_ssize_t l = net.n_layers, n_in, n_out
+    cdef Activation f
+    cdef bint stored
     cdef const floating* A
     cdef const floating* dZ = dZ_L
-    cdef floating* spare = workspace + block_rows * net.A_start[net.n_layers + 1]
+    cdef floating* spare = workspace + block_rows * net.row_elements
     cdef floating* dA
     cdef floating* dW
     cdef floating* db
@@ -95,18 +129,23 @@ cdef inline void backward(
         l -= 1
         n_in = net.units[l]
         n_out = net.units[l + 1]
+        f = <Activation>net.f[l]
         A = workspace + block_rows * net.A_start[l]
         dW = gradient + net.W_start[l]
         db = gradient + net.b_start[l - 1]
         dA = spare + (l % 2) * block_rows * net.widest
-        if n_out == 1:
+        stored = net.D_start[l] >= 0
+        if n_out == 1 and not stored:
             if not accumulate:
                 memset(dW, 0, n_in * sizeof(floating))
-            unit_backward(net.f, rows, n_in, A, dZ, theta + net.W_start[l], dW, dA, db)
+            unit_backward(f, rows, n_in, A, dZ, theta + net.W_start[l], dW, dA, db)
         else:
             weights_gradient(rows, n_in, n_out, A, n_in, dZ, <floating>accumulate, dW)
             product_backward(rows, n_in, n_out, dZ, theta + net.W_start[l], dA)
-            activate_backward(net.f, rows, n_in, A, dA, db)
+            if stored:
+                f = STORED
+                A = workspace + block_rows * net.D_start[l]
+            activate_backward(f, rows, n_in, A, dA, db)
         dZ = dA
     n_in = net.units[0]
     n_out = net.units[1]
@@ -134,13 +173,13 @@ cdef inline void gather_targets(
 
 
 cdef inline double block_gradient(
-    const NetworkView* net, const floating* theta, const SampleView* sample,
+    const NetworkView* net, const floating* theta, const SampleView* sample, const DropoutView* dropout,
     Py_ssize_t start, Py_ssize_t rows, Py_ssize_t block_rows, floating* workspace,
     bint accumulate, floating* gradient,
 ) noexcept nogil:
     """the summed loss of rows start .. start + rows, and its gradient"""
     cdef Py_ssize_t n_outputs = net.units[net.n_layers], lda_0
-    cdef floating* Y = workspace + block_rows * (net.A_start[net.n_layers + 1] + 2 * net.widest)
+    cdef floating* Y = workspace + block_rows * (net.row_elements + 2 * net.widest)
     cdef floating* losses = Y + block_rows * n_outputs
     cdef floating* weight = losses + block_rows * n_outputs
     cdef const floating* A_0
@@ -150,7 +189,7 @@ cdef inline double block_gradient(
     if sample.weight == NULL:
         weight = NULL
     Z = forward(
-        net, theta, &sample.X, sample.row_ids, start, rows, block_rows, workspace, &A_0, &lda_0
+        net, theta, &sample.X, sample.row_ids, start, rows, block_rows, workspace, True, dropout, &A_0, &lda_0
     )
     loss = loss_forward(rows, n_outputs, Z, Y, weight, losses)
     loss_backward(rows, n_outputs, Z, Y, weight, Z)
@@ -162,7 +201,7 @@ cdef inline double block_gradient(
 
 
 cdef inline double summed_gradient(
-    const NetworkView* net, const floating* theta, const SampleView* sample,
+    const NetworkView* net, const floating* theta, const SampleView* sample, const DropoutView* dropout,
     Py_ssize_t start, Py_ssize_t stop, Py_ssize_t block_rows, floating* workspace, floating* gradient,
 ) noexcept nogil:
     """the summed loss of rows start .. stop, and its gradient, block after block"""
@@ -170,7 +209,7 @@ cdef inline double summed_gradient(
     cdef double loss = 0
     while at < stop:
         loss += block_gradient(
-            net, theta, sample, at, min(block_rows, stop - at), block_rows, workspace, at > start, gradient
+            net, theta, sample, dropout, at, min(block_rows, stop - at), block_rows, workspace, at > start, gradient
         )
         at += block_rows
     return loss
@@ -188,6 +227,50 @@ cdef inline void fill_logits(
     while block * block_rows < n_rows:
         at = block * block_rows
         rows = min(block_rows, n_rows - at)
-        Z_block = forward(net, theta, X, row_ids, at, rows, block_rows, workspace, &A_0, &lda_0)
+        Z_block = forward(net, theta, X, row_ids, at, rows, block_rows, workspace, False, NULL, &A_0, &lda_0)
         memcpy(Z + at * n_outputs, Z_block, rows * n_outputs * sizeof(floating))
+        block += thread_count()
+
+
+cdef inline void input_backward(
+    const NetworkView* net, const floating* theta, Py_ssize_t rows, Py_ssize_t block_rows, floating* workspace,
+    const floating* dZ_L, floating* dX,
+) noexcept nogil:
+    """dX = dZ_1 W_1^T, as `backward` gets dZ_1, without dW and db"""
+    cdef Py_ssize_t l = net.n_layers, n
+    cdef const floating* dZ = dZ_L
+    cdef floating* dA
+    while l > 1:
+        l -= 1
+        n = net.units[l]
+        dA = workspace + block_rows * (net.row_elements + (l % 2) * net.widest)
+        product_backward(rows, n, net.units[l + 1], dZ, theta + net.W_start[l], dA)
+        if net.D_start[l] >= 0:
+            activate_backward(STORED, rows, n, workspace + block_rows * net.D_start[l], dA, <floating*>NULL)
+        else:
+            activate_backward(
+                <Activation>net.f[l], rows, n, workspace + block_rows * net.A_start[l], dA, <floating*>NULL
+            )
+        dZ = dA
+    product_backward(rows, net.units[0], net.units[1], dZ, theta, dX)
+
+
+cdef inline void fill_input_gradients(
+    const NetworkView* net, const floating* theta, const TableView* X, Py_ssize_t output,
+    Py_ssize_t block_rows, Py_ssize_t block_size, floating* blocks, Py_ssize_t n_rows, floating* dX,
+) noexcept nogil:
+    """dX[i, j] = d Z[L][i, output] / d X[i, j], for n_rows rows; threads take blocks as in `fill_logits`"""
+    cdef Py_ssize_t block = thread_number(), at, rows, i, n_outputs = net.units[net.n_layers], lda_0
+    cdef floating* workspace = blocks + thread_number() * block_size
+    cdef const floating* A_0
+    cdef floating* dZ
+    while block * block_rows < n_rows:
+        at = block * block_rows
+        rows = min(block_rows, n_rows - at)
+        # The logits' place takes their derivatives in themselves.
+        dZ = forward(net, theta, X, NULL, at, rows, block_rows, workspace, True, NULL, &A_0, &lda_0)
+        memset(dZ, 0, rows * n_outputs * sizeof(floating))
+        for i in range(rows):
+            dZ[i * n_outputs + output] = 1
+        input_backward(net, theta, rows, block_rows, workspace, dZ, dX + at * net.units[0])
         block += thread_count()

@@ -15,7 +15,7 @@ from skbce.kernels.network cimport summed_gradient
 from skbce.kernels.parallel cimport CHUNK, barrier, cut, seconds_now, shard_count, thread_count, thread_number
 from skbce.kernels.table cimport row_number
 from skbce.kernels.updates cimport Step, UpdateRule, sum_of_gradient_squares, sum_of_squares, update
-from skbce.kernels.views cimport NetworkView, SampleView, WorkspaceView
+from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, WorkspaceView
 
 
 cdef struct Run:
@@ -23,6 +23,7 @@ cdef struct Run:
     const SampleView* sample
     const UpdateRule* rule
     const double* rates        # the learning rate of each batch of the epoch, or NULL
+    DropoutView dropout        # its step and batch_start are each thread's own
     WorkspaceView work
     int64_t t                  # steps before this run
     Py_ssize_t start
@@ -48,7 +49,7 @@ cdef inline double total_weight(
 
 
 cdef inline void shard_gradients(
-    const NetworkView* net, const SampleView* sample, const WorkspaceView* work,
+    const NetworkView* net, const SampleView* sample, const DropoutView* dropout, const WorkspaceView* work,
     const floating* theta, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t n_shards,
 ) noexcept nogil:
     """this thread's shards of rows start .. stop: losses[shard] and the shard's gradient"""
@@ -56,7 +57,7 @@ cdef inline void shard_gradients(
     cdef floating* block = <floating*>work.blocks + thread_number() * work.block_size
     while shard < n_shards:
         work.losses[shard] = summed_gradient(
-            net, theta, sample,
+            net, theta, sample, dropout,
             start + cut(stop - start, n_shards, shard), start + cut(stop - start, n_shards, shard + 1),
             work.block_rows, block, <floating*>work.gradients + shard * work.gradient_size,
         )
@@ -170,6 +171,7 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
     cdef Py_ssize_t at = run.start, end, n_shards, n_steps = 0
     cdef Py_ssize_t W_chunks = chunk_count(run.net.b_start[0])
     cdef bint keeps_books = thread_number() == 0, clips = run.rule.max_grad_norm < HUGE_VAL
+    cdef DropoutView dropout = run.dropout
     cdef double total, squares
     cdef Step step
     step.alpha = run.rule.alpha
@@ -182,7 +184,9 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
             squares = 0
             if keeps_books and run.rule.alpha > 0:
                 squares = sum_of(W_chunks, run.work.squares)
-            shard_gradients(run.net, run.sample, &run.work, theta, at, end, n_shards)
+            dropout.step = run.t + n_steps
+            dropout.batch_start = at
+            shard_gradients(run.net, run.sample, &dropout, &run.work, theta, at, end, n_shards)
             barrier()
             if keeps_books:
                 run.cost_sum += (

@@ -1,8 +1,6 @@
 """What the doors hand to the kernels: pointers and sizes, nothing that is Python's."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
-
-from skbce.kernels.activations cimport Activation
+from libc.stdint cimport int32_t, int64_t, uint64_t, uint8_t
 
 
 # Where rows of X come from: a dense array of any strides, or CSR.
@@ -21,11 +19,13 @@ cdef struct TableView:
 # The shape of a network and where its parameters lie.
 cdef struct NetworkView:
     Py_ssize_t n_layers        # L
-    Activation f               # of the hidden layers
     const int64_t* units       # n_0 .. n_L
+    const int64_t* f           # an Activation for each hidden layer, l = 1 .. L-1
     const int64_t* W_start     # where W[l] and b[l] begin in theta, l = 0 .. L-1
     const int64_t* b_start
     const int64_t* A_start     # n_0 + .. + n_{l-1}: where A[l] begins in a block's workspace, times its rows
+    const int64_t* D_start     # the same for D[l] = f'(Z[l]), behind all A; -1 where it follows from A[l]
+    Py_ssize_t row_elements    # of all A and D, a row
     Py_ssize_t widest          # max(n_1 .. n_L)
     Py_ssize_t n_parameters
 
@@ -37,6 +37,14 @@ cdef struct SampleView:
     const void* weight         # n_rows, in the network's precision, or NULL
     const int64_t* row_ids     # the order in which rows are taken, or NULL for the table's own
     double smoothing           # targets are smoothing / 2 and 1 - smoothing / 2
+
+
+# Which hidden units are dropped.
+cdef struct DropoutView:
+    const double* p            # the probability in each hidden layer, l = 1 .. L-1 at l - 1; NULL where there is none
+    uint64_t seed
+    int64_t step
+    Py_ssize_t batch_start     # where the batch begins in the order
 
 
 # Memory that the threads of a region work in, sized by skbce._parameters.Workspace.
