@@ -1,5 +1,6 @@
 """PiecewiseLinearEncoder: numeric columns as positions among their quantiles, for scikit-learn's pipelines."""
 
+from contextlib import nullcontext
 from numbers import Integral
 from typing import Any, Self
 
@@ -29,7 +30,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
     function of x.
 
     The first and last components are clipped too; in [1]_ they go on beyond the edges. One row far outside would then
-    reach the network as a number of any size, and heavy tails have such rows. Nothing is lost by it where the column
+    reach the network as a number of any size, and heavy tails have such rows. Little is lost by it where the column
     itself stands beside its components (`include_value`): scaled by its quartiles and bounded smoothly [2]_, as
     z / sqrt(1 + (z/3)^2) with z = (x - median) / (q75 - q25).
 
@@ -179,13 +180,9 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         places, robust, width = self._plan()
         X_encoded = np.empty((len(X), width), np.float32)
         most = X_encoded.size // _THREAD_OUTPUT
-        edges = np.concatenate(self.edges_)
-        if most < 2:
-            doors.encode_columns(doors.Table(X), places, robust, edges, X_encoded, 1)
-            return X_encoded
-        with working():
-            n_threads = min(fair_share(thread_limit(self.n_threads)), most)
-            doors.encode_columns(doors.Table(X), places, robust, edges, X_encoded, n_threads)
+        with nullcontext() if most < 2 else working():
+            n_threads = 1 if most < 2 else min(fair_share(thread_limit(self.n_threads)), most)
+            doors.encode_columns(doors.Table(X), places, robust, np.concatenate(self.edges_), X_encoded, n_threads)
         return X_encoded
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
