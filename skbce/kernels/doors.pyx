@@ -8,7 +8,9 @@ from cython.parallel cimport parallel
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from skbce.kernels cimport steps
-from skbce.kernels.activations cimport Activation, activate, activate_backward, add_rows, fill_rows
+from skbce.kernels.activations cimport (
+    Activation, activate, activate_backward, add_rows, fill_rows, unit_backward,
+)
 from skbce.kernels.elementary cimport (
     exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
@@ -19,6 +21,7 @@ from skbce.kernels.products cimport add_product, product_backward, weights_gradi
 from skbce.kernels.steps cimport (
     Run, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
 )
+from skbce.kernels.table cimport gather_rows
 from skbce.kernels.updates cimport UpdateRule, sum_of_squares, update
 from skbce.kernels.views cimport NetworkView, SampleView, TableView, WorkspaceView
 
@@ -315,7 +318,31 @@ def layer_gradient(const floating[:, ::1] A, const floating[:, ::1] dZ, floating
         weights_gradient(A.shape[0], A.shape[1], dZ.shape[1], &A[0, 0], A.shape[1], &dZ[0, 0], <floating>0, &dW[0, 0])
 
 
-def descend(UpdateRule rule, const floating[::1] gradient, floating[::1] theta, floating[::1] velocity):
-    """One plain step on a flat vector, the gradient being the mean's: theta -= learning_rate gradient."""
+def unit_layer_backward(
+    int activation, const floating[::1] dz, const floating[::1] w, const floating[:, ::1] A,
+    floating[::1] dw, floating[:, ::1] dZ_before, floating[::1] db_before,
+):
+    """Below one unit: what layer_backward does, and dw += A^T dz, in one pass over A."""
     with nogil:
-        update(&rule, rule.alpha, 1, 1, theta.shape[0], &gradient[0], &theta[0], &velocity[0], <floating*>NULL)
+        unit_backward(
+            <Activation>activation, A.shape[0], A.shape[1], &A[0, 0], &dz[0], &w[0], &dw[0], &dZ_before[0, 0],
+            &db_before[0],
+        )
+
+
+def gather(Table X, const int64_t[::1] row_ids, floating[:, ::1] out):
+    """out[i] = X[row_ids[i]] of a dense table, in out's precision."""
+    with nogil:
+        gather_rows(&X.view, &row_ids[0], 0, out.shape[0], &out[0, 0])
+
+
+def descend(
+    UpdateRule rule, int64_t t, const floating[::1] gradient, floating[::1] theta, floating[::1] moment1,
+    floating[::1] moment2,
+):
+    """Step t of the rule on a flat vector, the gradient being the mean's; moment2 is Adam's, else None."""
+    cdef floating* moment2_at = NULL
+    if moment2 is not None:
+        moment2_at = &moment2[0]
+    with nogil:
+        update(&rule, rule.alpha, 1, t, theta.shape[0], &gradient[0], &theta[0], &moment1[0], moment2_at)
