@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import json
 import math
 import os
 import re
@@ -170,6 +171,32 @@ def test_a_build_compared_with_itself():
 def test_slower_is_beyond_the_spread(monkeypatch, old, new, verdict):
     monkeypatch.syspath_prepend(FOLDER)
     assert runpy.run_path(str(FOLDER / "compare.py"))["verdict"](old, new) == verdict
+
+
+def run_kernel_benchmarks(*options):
+    pytest.importorskip("pytest_benchmark")
+    command = [sys.executable, "-m", "pytest", str(FOLDER / "kernels.py"), "-q", "-p", "no:cacheprovider", *options]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_every_kernel_benchmark_runs():
+    # Of the five networks the first, and the smallest one that every benchmark is for.
+    printed = run_kernel_benchmarks("-k", "20-16-1 or 50-64-64-1", "--benchmark-disable")
+    assert re.search(r"^114 passed, \d+ deselected in", printed, re.MULTILINE)
+
+
+def test_kernel_benchmarks_give_a_rate_and_a_file_to_compare_with(tmp_path):
+    path = tmp_path / "kernels.json"
+    chosen = "20-16-1-float32 and (numpy_copy or gather or run_steps)"
+    printed = run_kernel_benchmarks("-k", chosen, f"--benchmark-json={path}", "--benchmark-max-time=0.001")
+    assert re.search(r"^gather\[20-16-1-float32\] +[\d.]+ us +[\d.]+ GB/s$", printed, re.MULTILINE)
+    assert re.search(r"^run_steps\[1-20-16-1-float32\] +[\d.]+ us +[\d.]+ GFLOP/s$", printed, re.MULTILINE)
+    for record in json.loads(path.read_text(encoding="utf-8"))["benchmarks"]:
+        assert ("run_steps" in record["name"]) == ("us_per_step" in record["extra_info"])
+        assert record["extra_info"].get("GB/s", 0) + record["extra_info"].get("GFLOP/s", 0) > 0
 
 
 @pytest.mark.parametrize("option", ["--rounds", "--threads"])
