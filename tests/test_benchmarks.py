@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import pytest
 
 import skbce
@@ -171,6 +172,41 @@ def test_a_build_compared_with_itself():
 def test_slower_is_beyond_the_spread(monkeypatch, old, new, verdict):
     monkeypatch.syspath_prepend(FOLDER)
     assert runpy.run_path(str(FOLDER / "compare.py"))["verdict"](old, new) == verdict
+
+
+@pytest.fixture
+def latency(monkeypatch):
+    """The module anew: it remembers what it compiled."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return runpy.run_path(str(FOLDER / "latency.py"))
+
+
+def test_round_trip_of_a_cache_line_is_measured_where_there_are_two_cores_and_a_compiler(latency):
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    nanoseconds = latency["round_trip"]()
+    if latency["compiled"]() and joblib.cpu_count() > 1:
+        assert nanoseconds > 1  # light goes 15 cm there and back in 1 ns
+    assert allowed is None or os.sched_getaffinity(0) == allowed
+
+
+def test_round_trip_without_a_compiler_is_none(monkeypatch, latency):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert latency["round_trip"]() is None
+
+
+@pytest.mark.parametrize(("threads", "compiler"), [(2, None), (2, "no-such-compiler"), (1, None)])
+def test_fit_reports_the_round_trip_where_threads_meet(tmp_path, monkeypatch, latency, threads, compiler):
+    if compiler:
+        monkeypatch.setenv("CC", compiler)
+    measured = threads > 1 and latency["round_trip"]() is not None
+    options = ("--quick", "--rounds", "2", "--network", "20-16-1", "--threads", str(threads))
+    done = run_script("fit.py", "--peers", "skbce", *options, "--save", str(tmp_path / "fit"))
+    number = r"\d+(\.\d+)?"
+    line = rf"^- Round trip of a cache line between two cores: {number} \({number} to {number}\) ns, 3 times$"
+    assert bool(re.search(line, (tmp_path / "fit.md").read_text(encoding="utf-8"), re.MULTILINE)) == measured
+    assert done.returncode == 0
+    with open(tmp_path / "fit.csv", encoding="utf-8", newline="") as file:
+        assert [bool(record["round_trip_ns"]) for record in csv.DictReader(file)] == [measured] * 2
 
 
 def run_kernel_benchmarks(*options):
