@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 
 import joblib
-from peers import Network, make_problem, measure, started
+from latency import round_trip
+from peers import Measurement, Network, Problem, Remote, make_problem, measure, started
 from report import Result, add_options, begun, limited
 
 # Some seconds of scikit-learn each, and in all but the first long enough for skbce to have tried its threads.
@@ -31,6 +32,17 @@ def arguments(args: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(args)
 
 
+def measured(problem: Problem, n_rounds: int, remotes: Sequence[Remote]) -> tuple[list[Measurement], list]:
+    """All peers on one problem, and a cache line's round trips around each round where threads may meet."""
+    round_trips = []
+
+    def look() -> None:
+        if problem.threads > 1:
+            round_trips.append(round_trip())
+
+    return measure(problem, n_rounds, remotes, look), round_trips
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Measure, print a row at a time, and save where asked to."""
     options = arguments(args)
@@ -45,7 +57,8 @@ def main(args: Sequence[str] | None = None) -> int:
                 for network in networks:
                     what = {"network": network.name, "batch": network.batch, "dtype": dtype, "steps": network.n_steps}
                     problem = make_problem(network, dtype, options.threads)
-                    report.add(Result(what, measure(problem, n_rounds, remotes)))
+                    report.add(Result(what, *measured(problem, n_rounds, remotes)))
+        report.put_round_trips()
     if options.save:
         report.save(options.save)
     return 0

@@ -6,7 +6,7 @@ import multiprocessing
 import statistics
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -409,18 +409,22 @@ def started(peers: Sequence[type[Peer]], threads: int) -> Iterator[list[Remote]]
             remote.close()
 
 
-def measure(problem: Problem, n_rounds: int, remotes: Sequence[Remote]) -> list[Measurement]:
-    """All peers on one problem, in turn, every other round in reverse."""
+def measure(
+    problem: Problem, n_rounds: int, remotes: Sequence[Remote], between: Callable[[], object] = lambda: None
+) -> list[Measurement]:
+    """All peers on one problem, in turn, every other round in reverse; `between` is called around each round."""
     network = problem.network
     microseconds = {remote.name: [] for remote in remotes}
     losses = {}
     for remote in remotes:
         remote.call(problem)
+    between()
     for n in range(n_rounds):
         for remote in remotes[:: (-1) ** n]:
             first, _ = remote.call(1)
             seconds, losses[remote.name] = remote.call(1 + network.n_epochs)
             microseconds[remote.name].append(1e6 * (seconds - first) / network.n_steps)
+        between()
     return [Measurement(remote.name, microseconds[remote.name], losses[remote.name]) for remote in remotes]
 
 

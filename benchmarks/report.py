@@ -21,10 +21,19 @@ import skbce.kernels
 
 @dataclass(frozen=True)
 class Result:
-    """A row: what was measured, by the names of the columns, and the peers' measurements, skbce's last."""
+    """A row: what was measured, by the names of the columns, and the peers' measurements, skbce's last.
+
+    `round_trips` has a cache line's before the first round and after each, None where they could not be measured.
+    """
 
     what: dict[str, object]
     measurements: list[Measurement]
+    round_trips: Sequence[float | None] = ()
+
+    def round_trip(self, n: int) -> float | None:
+        """The mean of those before and after round n = 1, 2, .."""
+        around = [nanoseconds for nanoseconds in self.round_trips[n - 1 : n + 1] if nanoseconds is not None]
+        return sum(around) / len(around) if around else None
 
 
 class Report:
@@ -45,18 +54,27 @@ class Report:
         self.results.append(result)
         self.put(table_row(result, self.names))
 
+    def put_round_trips(self) -> None:
+        """A line for all results; none where nothing was measured."""
+        measured = [nanoseconds for result in self.results for nanoseconds in result.round_trips if nanoseconds]
+        if measured:
+            times = f"{quartiles(measured)} ns, {len(measured)} times"
+            self.put(f"\n- Round trip of a cache line between two cores: {times}")
+
     def save(self, path: Path) -> None:
         """The printed text to PATH.md, every round to PATH.csv, and bars to PATH.svg where matplotlib is installed."""
         path.parent.mkdir(parents=True, exist_ok=True)
         Path(f"{path}.md").write_text("\n".join(self.lines) + "\n", encoding="utf-8")
         with open(f"{path}.csv", "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*self.results[0].what, "peer", "round", "us_per_step", "loss"])
+            writer.writerow([*self.results[0].what, "peer", "round", "us_per_step", "loss", "round_trip_ns"])
             for result in self.results:
                 for measurement in result.measurements:
                     loss = "" if math.isnan(measurement.loss) else f"{measurement.loss:.9g}"
                     for n, microseconds in enumerate(measurement.microseconds, start=1):
-                        writer.writerow([*result.what.values(), measurement.peer, n, f"{microseconds:.3f}", loss])
+                        nanoseconds = result.round_trip(n)
+                        figures = [f"{microseconds:.3f}", loss, "" if nanoseconds is None else f"{nanoseconds:.1f}"]
+                        writer.writerow([*result.what.values(), measurement.peer, n, *figures])
         try:
             plot(Path(f"{path}.svg"), self.results, self.names)
         except ImportError:
@@ -97,8 +115,12 @@ def row(cells: Sequence) -> str:
 
 def spread(measurement: Measurement) -> str:
     """The median and, in brackets, the quartiles."""
-    lower, upper = np.quantile(measurement.microseconds, [0.25, 0.75])
-    return f"{significant(measurement.median)} ({significant(lower)} to {significant(upper)})"
+    return quartiles(measurement.microseconds)
+
+
+def quartiles(values: Sequence[float]) -> str:
+    lower, median, upper = map(significant, np.quantile(values, [0.25, 0.5, 0.75]))
+    return f"{median} ({lower} to {upper})"
 
 
 def significant(value: float) -> str:

@@ -254,7 +254,7 @@ def _stepped(name: str, parameter: ArrayLike, gradient: ArrayLike, learning_rate
         "max_grad_norm": np.inf, "momentum": 0.0,
         "nesterov": False, "beta1": 0.0, "beta2": 0.0, "eps": 0.0,
     }  # fmt: skip
-    doors.descend(rule, gradient.reshape(-1), theta.reshape(-1), np.zeros(theta.size, dtype))
+    doors.descend(rule, 1, gradient.reshape(-1), theta.reshape(-1), np.zeros(theta.size, dtype), None)
     return theta
 
 

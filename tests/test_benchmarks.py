@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import json
 import math
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import pytest
 
 import skbce
@@ -177,6 +179,67 @@ def test_a_build_compared_with_itself():
 def test_slower_is_beyond_the_spread(monkeypatch, old, new, verdict):
     monkeypatch.syspath_prepend(FOLDER)
     assert runpy.run_path(str(FOLDER / "compare.py"))["verdict"](old, new) == verdict
+
+
+@pytest.fixture
+def latency(monkeypatch):
+    """The module anew: it remembers what it compiled."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return runpy.run_path(str(FOLDER / "latency.py"))
+
+
+def test_round_trip_of_a_cache_line_is_measured_where_there_are_two_cores_and_a_compiler(latency):
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    nanoseconds = latency["round_trip"]()
+    if latency["compiled"]() and joblib.cpu_count() > 1:
+        assert nanoseconds > 1  # light goes 15 cm there and back in 1 ns
+    assert allowed is None or os.sched_getaffinity(0) == allowed
+
+
+def test_round_trip_without_a_compiler_is_none(monkeypatch, latency):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert latency["round_trip"]() is None
+
+
+@pytest.mark.parametrize(("threads", "compiler"), [(2, None), (2, "no-such-compiler"), (1, None)])
+def test_fit_reports_the_round_trip_where_threads_meet(tmp_path, monkeypatch, latency, threads, compiler):
+    if compiler:
+        monkeypatch.setenv("CC", compiler)
+    measured = threads > 1 and latency["round_trip"]() is not None
+    options = ("--quick", "--rounds", "2", "--network", "20-16-1", "--threads", str(threads))
+    done = run_script("fit.py", "--peers", "skbce", *options, "--save", str(tmp_path / "fit"))
+    number = r"\d+(\.\d+)?"
+    line = rf"^- Round trip of a cache line between two cores: {number} \({number} to {number}\) ns, 3 times$"
+    assert bool(re.search(line, (tmp_path / "fit.md").read_text(encoding="utf-8"), re.MULTILINE)) == measured
+    assert done.returncode == 0
+    with open(tmp_path / "fit.csv", encoding="utf-8", newline="") as file:
+        assert [bool(record["round_trip_ns"]) for record in csv.DictReader(file)] == [measured] * 2
+
+
+def run_kernel_benchmarks(*options):
+    pytest.importorskip("pytest_benchmark")
+    command = [sys.executable, "-m", "pytest", str(FOLDER / "kernels.py"), "-q", "-p", "no:cacheprovider", *options]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_every_kernel_benchmark_runs():
+    # Of the five networks the first, and the smallest one that every benchmark is for.
+    printed = run_kernel_benchmarks("-k", "20-16-1 or 50-64-64-1", "--benchmark-disable")
+    assert re.search(r"^114 passed, \d+ deselected in", printed, re.MULTILINE)
+
+
+def test_kernel_benchmarks_give_a_rate_and_a_file_to_compare_with(tmp_path):
+    path = tmp_path / "kernels.json"
+    chosen = "20-16-1-float32 and (numpy_copy or gather or run_steps)"
+    printed = run_kernel_benchmarks("-k", chosen, f"--benchmark-json={path}", "--benchmark-max-time=0.001")
+    assert re.search(r"^gather\[20-16-1-float32\] +[\d.]+ us +[\d.]+ GB/s$", printed, re.MULTILINE)
+    assert re.search(r"^run_steps\[1-20-16-1-float32\] +[\d.]+ us +[\d.]+ GFLOP/s$", printed, re.MULTILINE)
+    for record in json.loads(path.read_text(encoding="utf-8"))["benchmarks"]:
+        assert ("run_steps" in record["name"]) == ("us_per_step" in record["extra_info"])
+        assert record["extra_info"].get("GB/s", 0) + record["extra_info"].get("GFLOP/s", 0) > 0
 
 
 @pytest.mark.parametrize("option", ["--rounds", "--threads"])

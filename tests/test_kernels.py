@@ -311,6 +311,38 @@ def test_logits_are_the_twins_for_any_table_order_and_block(order, kind, dtype):
         assert np.abs(Z - expected).max() <= 16 * np.finfo(dtype).eps * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("stored", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", [kind for kind in TABLES if "CSR" not in kind])
+def test_gathered_rows_are_the_tables_for_any_dense_table(kind, dtype, stored):
+    X, ids = problem((7, 1), 31, stored)[0], np.random.default_rng(0).integers(0, 31, 40)
+    flat_rows, rows_kept = guarded(40 * 7, dtype)
+    rows = flat_rows.reshape(40, 7)
+    doors.gather(doors.Table(TABLES[kind](X)), ids, rows)
+    assert rows_kept()
+    np.testing.assert_array_equal(rows, X[ids].astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [1, 17, 300])  # the pass takes 256 columns at a time
+@pytest.mark.parametrize("rows", [1, 2, 31])
+@pytest.mark.parametrize("f", range(len(ACTIVATIONS)), ids=ACTIVATIONS)
+def test_pass_below_one_unit_gives_what_a_layers_two_doors_give(f, rows, width, dtype):
+    rng = np.random.default_rng(0)
+    dz, w = rng.normal(size=(rows, 1)).astype(dtype), rng.normal(size=(width, 1)).astype(dtype)
+    A = rng.uniform(0, 1, (rows, width)).astype(dtype)
+    dZ, dW, db = np.empty_like(A), np.empty_like(w), rng.normal(size=width).astype(dtype)
+    dZ_one, dw_one, db_one = np.full_like(A, np.nan), np.ones(width, dtype), db.copy()
+    doors.layer_gradient(A, dz, dW)
+    doors.layer_backward(f, A, dz, w, dZ, db)
+    doors.unit_layer_backward(f, dz[:, 0], w[:, 0], A, dw_one, dZ_one, db_one)
+    # Sums of at most 32 terms up to 4 or so, in another order, and one term more.
+    tolerance = 32 * 4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(dZ_one, dZ, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(db_one, db, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(dw_one, 1 + dW[:, 0], rtol=0, atol=tolerance)
+
+
 def rule(solver, **changes):
     numbers = {"solver": ("sgd", "adam").index(solver), "learning_rate": 0.05, "alpha": 0.3, "momentum": 0.0}
     numbers |= {"nesterov": False, "beta1": 0.8, "beta2": 0.95, "eps": 1e-3}
@@ -405,13 +437,31 @@ class Training:
             )
 
     def assert_same(self, result, result_twin):
+        assert result[1:] == result_twin[1:]
+        assert result[0] == pytest.approx(result_twin[0], rel=float(self.allowed), abs=0)
+        self.assert_same_parameters()
+
+    @property
+    def allowed(self):
         # A step adds a rounding of theta and passes on earlier ones: no more than 9 ulp of the largest entry were seen
         # after 8 steps. (Adam divides g by its own size, so that roundings of a g near zero grow: eps holds them.)
-        allowed = 50 * np.finfo(self.theta.dtype).eps
-        assert result[1:] == result_twin[1:]
-        assert result[0] == pytest.approx(result_twin[0], rel=float(allowed), abs=0)
+        return 50 * np.finfo(self.theta.dtype).eps
+
+    def assert_same_parameters(self):
         for actual, expected in zip((self.theta, *self.moments), (self.theta_twin, *self.moments_twin), strict=True):
-            assert np.abs(actual - expected).max() <= allowed * np.abs(expected).max()
+            assert np.abs(actual - expected).max() <= self.allowed * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule_name", RULES)
+def test_step_of_a_flat_vector_is_the_twins_for_any_rule(rule_name, dtype):
+    theta = problem((4, 3, 1), 5, dtype)[-1]
+    gradient = np.random.default_rng(11).normal(size=theta.size).astype(dtype)
+    training = Training((4, 3, 1), "relu", rule_name, theta, t=2)
+    training._step_twin(gradient + training.rule["alpha"] * training.theta_twin)
+    doors.descend(training.rule, 3, gradient, training.theta, *(*training.moments, None)[:2])
+    assert training.theta_kept()
+    training.assert_same_parameters()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

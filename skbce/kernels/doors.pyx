@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_
 
 from skbce.kernels cimport steps
 from skbce.kernels.activations cimport (
-    IDENTITY, Activation, activate, activate_backward, activate_storing, add_rows, fill_rows,
+    IDENTITY, Activation, activate, activate_backward, activate_storing, add_rows, fill_rows, unit_backward,
 )
 from skbce.kernels.dropout cimport drop
 from skbce.kernels.elementary cimport (
@@ -25,6 +25,7 @@ from skbce.kernels.products cimport add_product, product_backward, weights_gradi
 from skbce.kernels.steps cimport (
     Run, all_chunks, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
 )
+from skbce.kernels.table cimport gather_rows
 from skbce.kernels.updates cimport Step, UpdateRule, sum_of_squares, update
 from skbce.kernels.views cimport DropoutView, EncodingView, NetworkView, SampleView, TableView, WorkspaceView
 
@@ -410,8 +411,32 @@ def layer_gradient(const floating[:, ::1] A, const floating[:, ::1] dZ, floating
         weights_gradient(A.shape[0], A.shape[1], dZ.shape[1], &A[0, 0], A.shape[1], &dZ[0, 0], <floating>0, &dW[0, 0])
 
 
-def descend(UpdateRule rule, const floating[::1] gradient, floating[::1] theta, floating[::1] velocity):
-    """One plain step on a flat vector, the gradient being the mean's: theta -= learning_rate gradient."""
-    cdef Step step = Step(t=1, learning_rate=rule.learning_rate, scale=1, alpha=rule.alpha, shrink=0)
+def unit_layer_backward(
+    int activation, const floating[::1] dz, const floating[::1] w, const floating[:, ::1] A,
+    floating[::1] dw, floating[:, ::1] dZ_before, floating[::1] db_before,
+):
+    """Below one unit: what layer_backward does, and dw += A^T dz, in one pass over A."""
     with nogil:
-        update(&rule, &step, theta.shape[0], &gradient[0], &theta[0], &velocity[0], <floating*>NULL)
+        unit_backward(
+            <Activation>activation, A.shape[0], A.shape[1], &A[0, 0], &dz[0], &w[0], &dw[0], &dZ_before[0, 0],
+            &db_before[0],
+        )
+
+
+def gather(Table X, const int64_t[::1] row_ids, floating[:, ::1] out):
+    """out[i] = X[row_ids[i]] of a dense table, in out's precision."""
+    with nogil:
+        gather_rows(&X.view, &row_ids[0], 0, out.shape[0], &out[0, 0])
+
+
+def descend(
+    UpdateRule rule, int64_t t, const floating[::1] gradient, floating[::1] theta, floating[::1] moment1,
+    floating[::1] moment2,
+):
+    """Step t of the rule on a flat vector, the gradient being the mean's; moment2 is Adam's, else None."""
+    cdef Step step = Step(t=t, learning_rate=rule.learning_rate, scale=1, alpha=rule.alpha, shrink=0)
+    cdef floating* moment2_at = NULL
+    if moment2 is not None:
+        moment2_at = &moment2[0]
+    with nogil:
+        update(&rule, &step, theta.shape[0], &gradient[0], &theta[0], &moment1[0], moment2_at)
