@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 def mask(p, rows, units, seed=1, step=1, layer=1, first_row=0, dtype=np.float64):
     """The mask of some rows in a layer."""
-    A, D = np.ones((rows, units), dtype), np.full((rows, units), np.nan, dtype)
+    A, D = np.ones((2, rows, units), dtype)
     doors.apply_dropout(p, seed, step, layer, first_row, A, D)
     np.testing.assert_array_equal(A, D)
     return A
