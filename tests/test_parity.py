@@ -120,7 +120,7 @@ def test_parameters_have_the_same_names_order_and_defaults():
         for cls in (BCEMLPClassifier, MLPClassifier)
     )
     assert ours[: len(theirs)] == theirs
-    assert {name for name, _, _ in ours[len(theirs) :]} == {"dtype", "n_threads"}
+    assert {name for name, _, _ in ours[len(theirs) :]} == {"dropout", "dtype", "n_threads"}
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
