@@ -9,13 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skbce._parameters import ACTIVATIONS, STORED, known_activations
+from skbce._parameters import ACTIVATIONS, known_activations
 from skbce._training import SOLVERS
 from skbce.kernels import doors
 
 __all__ = ["backward", "bce_cost", "forward", "gradient_descent_step"]
 
 Array = NDArray[np.floating]
+
+# Those of kernels/activations.pxd: has_own_backward.
+_WITH_OWN_BACKWARD = ("identity", "logistic", "tanh", "relu")
 
 
 def forward(
@@ -259,11 +262,12 @@ def _stepped(name: str, parameter: ArrayLike, gradient: ArrayLike, learning_rate
 
 
 def _derivative(f: str, Z: Array, A: Array) -> tuple[int, Array]:
-    """What the kernels take f'(Z) from: the activation's number and A, or for STORED the number after all and f'(Z)."""
-    if f not in STORED:
-        return ACTIVATIONS.index(f), A
+    """What the kernels take f'(Z) from: f's number and A where they have loops for f, else STORED's and f'(Z)."""
+    number = ACTIVATIONS.index(f)
+    if f in _WITH_OWN_BACKWARD:
+        return number, A
     D = np.empty_like(Z)
-    doors.store_derivative(ACTIVATIONS.index(f), Z.copy(), D)
+    doors.store_derivative(number, Z.copy(), D)
     return len(ACTIVATIONS), D
 
 

@@ -78,18 +78,9 @@ def applied(name, z):
 
 
 def derivative(name, z):
-    """f'(Z), by the backward pass of a layer whose dZ W^T is 1."""
-    z = np.asarray(z)
-    D, db, f = np.empty((1, z.size), z.dtype), np.zeros(z.size, z.dtype), ACTIVATIONS.index(name)
-    A = z.reshape(1, -1).copy()
-    if name in STORED:
-        doors.store_derivative(f, A, D)
-        A, f = D.copy(), len(ACTIVATIONS)
-    else:
-        doors.apply_activation(f, A)
-    one = np.ones((1, 1), z.dtype)
-    doors.layer_backward(f, A, one, np.ones((z.size, 1), z.dtype), D, db)
-    np.testing.assert_array_equal(db, D[0])
+    """f'(Z), as the forward pass leaves it for the backward pass."""
+    D = np.empty((1, len(z)), z.dtype)
+    doors.store_derivative(ACTIVATIONS.index(name), z.reshape(1, -1).copy(), D)
     return D[0]
 
 

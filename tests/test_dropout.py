@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 def mask(p, rows, units, seed=1, step=1, layer=1, first_row=0, dtype=np.float64):
     """The mask of some rows in a layer."""
-    A, D = np.ones((rows, units), dtype), np.full((rows, units), np.nan, dtype)
+    A, D = np.ones((2, rows, units), dtype)
     doors.apply_dropout(p, seed, step, layer, first_row, A, D)
     np.testing.assert_array_equal(A, D)
     return A
@@ -104,14 +104,14 @@ def cost_and_gradient(layout, theta, X, Y, weight=None, seed=1, step=1, alpha=0.
     return cost, gradient
 
 
-def masked_twin(units, f, dropout, theta, X, Y, weight, alpha):
+def masked_twin(units, f, dropout, theta, X, Y, weight=None, alpha=0.0, step=1):
     """Cost and gradient from the equations, with the masks that the door for them gives."""
     W, b = twin.unflat(theta.astype(float), units)
     A, D, Z = [X.astype(float)], [], None
     for l in range(len(W)):
         Z = A[l] @ W[l] + b[l]
         if l < len(W) - 1:
-            M = mask(dropout[l], len(X), units[l + 1], layer=l + 1)
+            M = mask(dropout[l], len(X), units[l + 1], step=step, layer=l + 1)
             A.append(twin.activate(f[l], Z) * M)
             D.append(twin.derivative(f[l], Z) * M)
     total = twin.total_weight(X, weight)
@@ -166,6 +166,24 @@ def test_gradient_under_masks_held_is_the_costs_difference(units, f, p):
         difference = (8 * (values[2] - values[1]) - (values[3] - values[0])) / (12 * h)
         # Rounding of a cost of 1, 1e-16, over h.
         assert difference == pytest.approx(gradient[i], rel=0, abs=1e-11 * 10)
+
+
+def test_steps_of_a_run_have_masks_of_their_own_counted_from_the_batchs_first_row():
+    units, f, p = (4, 6, 3, 1), ("relu", "gelu"), [0.5, 0.2]
+    X, Y, _, W, b = twin.example(units, 25)
+    rule = {"solver": 0, "learning_rate": 0.1, "alpha": 0.0, "momentum": 0.0, "nesterov": False}
+    rule |= {"beta1": 0.0, "beta2": 0.0, "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": np.inf}
+    layout, theta = Layout(units, f, False, p), twin.flat(W, b)
+    work, expected = Workspace(layout, 10, float, 1), theta.copy()
+    for start, stop, t in ((0, 20, 7), (20, 25, 9)):
+        doors.run_steps(
+            layout.network, rule, t, theta, np.zeros_like(theta), None, doors.Table(X), Y, None, None,
+            0.0, None, start, stop, 10, 60.0, 0.0, work.block_rows, work.blocks, work.gradients, work.partials, 1,
+            dropout=layout.dropout, dropout_seed=1,
+        )  # fmt: skip
+    for t, rows in ((8, slice(0, 10)), (9, slice(10, 20)), (10, slice(20, 25))):
+        expected -= 0.1 * masked_twin(units, f, p, expected, X[rows], Y[rows], step=t)[1]
+    np.testing.assert_allclose(theta, expected, rtol=0, atol=1e-14)  # three steps of sums of 10 terms of size 1
 
 
 def test_mean_over_many_masks_is_the_layer_without():

@@ -24,7 +24,7 @@ cdef enum Activation:
     GELU = 8
     SILU = 9
     MISH = 10
-    # In the backward pass alone: the array in place of A holds D = f'(Z).
+    # In the backward pass: what stands in place of A is D = f'(Z).
     STORED = 11
 
 
@@ -67,6 +67,11 @@ cdef inline void activate(Activation f, Py_ssize_t size, floating* Z) noexcept n
 cdef inline bint needs_Z(Activation f) noexcept nogil:
     """whether f'(Z) does not follow from A = f(Z)"""
     return f == GELU or f == SILU or f == MISH
+
+
+cdef inline bint has_own_backward(Activation f) noexcept nogil:
+    """whether the backward pass has loops for f itself; else `derivative_in_place`, and those for STORED"""
+    return f == IDENTITY or f == LOGISTIC or f == TANH or f == RELU or f == STORED
 
 
 cdef inline void activate_storing(Activation f, Py_ssize_t size, floating* Z, floating* D) noexcept nogil:
@@ -122,6 +127,35 @@ cdef inline floating times_derivative(Activation f, floating a, floating da) noe
     return da
 
 
+cdef inline void derivative_in_place(Activation f, Py_ssize_t size, floating* A) noexcept nogil:
+    """D = f'(Z) in place of A = f(Z), for an f whose derivative follows from A"""
+    cdef Py_ssize_t i
+    if f == RELU:
+        for i in range(size):
+            A[i] = times_derivative(RELU, A[i], 1)
+    elif f == TANH:
+        for i in range(size):
+            A[i] = times_derivative(TANH, A[i], 1)
+    elif f == LOGISTIC:
+        for i in range(size):
+            A[i] = times_derivative(LOGISTIC, A[i], 1)
+    elif f == LEAKY_RELU:
+        for i in range(size):
+            A[i] = times_derivative(LEAKY_RELU, A[i], 1)
+    elif f == ELU:
+        for i in range(size):
+            A[i] = times_derivative(ELU, A[i], 1)
+    elif f == SELU:
+        for i in range(size):
+            A[i] = times_derivative(SELU, A[i], 1)
+    elif f == SOFTPLUS:
+        for i in range(size):
+            A[i] = times_derivative(SOFTPLUS, A[i], 1)
+    else:
+        for i in range(size):
+            A[i] = 1
+
+
 cdef inline void backward_strip(
     Activation f, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t width, const floating* A, floating* dA, floating* db
 ) noexcept nogil:
@@ -169,7 +203,7 @@ cdef inline void activate_backward(
 ) noexcept nogil:
     """dZ = dA * f'(Z) in place, and db[j] += sum_i dZ[i, j]; differentiates `activate` and `fill_rows` in one pass.
 
-    db may be NULL: then nothing is summed.
+    For an f that `has_own_backward`. db may be NULL: then nothing is summed.
     """
     if f == RELU:
         backward_strips(RELU, rows, n, A, dA, db)
@@ -177,14 +211,6 @@ cdef inline void activate_backward(
         backward_strips(TANH, rows, n, A, dA, db)
     elif f == LOGISTIC:
         backward_strips(LOGISTIC, rows, n, A, dA, db)
-    elif f == LEAKY_RELU:
-        backward_strips(LEAKY_RELU, rows, n, A, dA, db)
-    elif f == ELU:
-        backward_strips(ELU, rows, n, A, dA, db)
-    elif f == SELU:
-        backward_strips(SELU, rows, n, A, dA, db)
-    elif f == SOFTPLUS:
-        backward_strips(SOFTPLUS, rows, n, A, dA, db)
     elif f == STORED:
         backward_strips(STORED, rows, n, A, dA, db)
     else:
@@ -254,14 +280,6 @@ cdef inline void unit_backward(
         unit_strips(TANH, rows, n, A, dz, w, dw, dZ, db)
     elif f == LOGISTIC:
         unit_strips(LOGISTIC, rows, n, A, dz, w, dw, dZ, db)
-    elif f == LEAKY_RELU:
-        unit_strips(LEAKY_RELU, rows, n, A, dz, w, dw, dZ, db)
-    elif f == ELU:
-        unit_strips(ELU, rows, n, A, dz, w, dw, dZ, db)
-    elif f == SELU:
-        unit_strips(SELU, rows, n, A, dz, w, dw, dZ, db)
-    elif f == SOFTPLUS:
-        unit_strips(SOFTPLUS, rows, n, A, dz, w, dw, dZ, db)
     else:
         unit_strips(IDENTITY, rows, n, A, dz, w, dw, dZ, db)
 

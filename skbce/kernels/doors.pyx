@@ -9,7 +9,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_
 
 from skbce.kernels cimport steps
 from skbce.kernels.activations cimport (
-    IDENTITY, Activation, activate, activate_backward, activate_storing, add_rows, fill_rows, unit_backward,
+    Activation, activate, activate_backward, activate_storing, add_rows, derivative_in_place, fill_rows, needs_Z,
+    unit_backward,
 )
 from skbce.kernels.dropout cimport drop
 from skbce.kernels.elementary cimport (
@@ -351,18 +352,24 @@ def apply_activation(int activation, floating[:, ::1] Z):
 
 
 def store_derivative(int activation, floating[:, ::1] Z, floating[:, ::1] D):
-    """A = f(Z), in place, and D = f'(Z), for the activations in skbce._parameters.STORED"""
+    """A = f(Z), in place, and D = f'(Z)"""
+    cdef Activation f = <Activation>activation
     with nogil:
-        activate_storing(<Activation>activation, Z.shape[0] * Z.shape[1], &Z[0, 0], &D[0, 0])
+        if needs_Z(f):
+            activate_storing(f, Z.shape[0] * Z.shape[1], &Z[0, 0], &D[0, 0])
+        else:
+            activate(f, Z.shape[0] * Z.shape[1], &Z[0, 0])
+            D[...] = Z
+            derivative_in_place(f, Z.shape[0] * Z.shape[1], &D[0, 0])
 
 
 def apply_dropout(
     double p, uint64_t seed, int64_t step, int layer, Py_ssize_t first_row, floating[:, ::1] A, floating[:, ::1] D
 ):
-    """A *= mask and D = mask of rows first_row, .. of a batch: 0 with probability p, else 1 / (1 - p)"""
+    """A *= mask and D *= mask of rows first_row, .. of a batch: 0 with probability p, else 1 / (1 - p)"""
     cdef DropoutView dropout = dropout_view(None, seed, step)
     with nogil:
-        drop(IDENTITY, p, &dropout, layer, first_row, A.shape[0], A.shape[1], &A[0, 0], &D[0, 0])
+        drop(p, &dropout, layer, first_row, A.shape[0], A.shape[1], &A[0, 0], &D[0, 0])
 
 
 def output_loss(
@@ -394,9 +401,9 @@ def layer_backward(
     int activation, const floating[:, ::1] A, const floating[:, ::1] dZ, const floating[:, ::1] W,
     floating[:, ::1] dZ_before, floating[::1] db_before,
 ):
-    """dZ_before = (dZ W^T) * f'(Z_before), f' from A = f(Z_before); db_before += sum of its rows.
+    """dZ_before = (dZ W^T) * f'(Z_before); db_before += sum of its rows.
 
-    The activation after the last, STORED, takes f' itself in place of A.
+    f' is taken from A for an activation that `has_own_backward`; for STORED, A is f' itself.
     """
     with nogil:
         product_backward(dZ.shape[0], W.shape[0], W.shape[1], &dZ[0, 0], &W[0, 0], &dZ_before[0, 0])

@@ -7,9 +7,6 @@ neither threads nor shards nor blocks change a mask, and nothing has to be kept 
 from cython cimport floating
 from libc.stdint cimport uint32_t, uint64_t
 
-from skbce.kernels.activations cimport (
-    ELU, IDENTITY, LEAKY_RELU, LOGISTIC, RELU, SELU, SOFTPLUS, STORED, TANH, Activation, times_derivative,
-)
 from skbce.kernels.views cimport DropoutView
 
 
@@ -38,50 +35,22 @@ cdef inline uint32_t unit_bits(uint32_t low, uint32_t high, uint32_t unit) noexc
     return x ^ (x >> 16)
 
 
-cdef inline void drop_rows(
-    Activation f, double p, const DropoutView* dropout, Py_ssize_t l, Py_ssize_t start,
-    Py_ssize_t rows, Py_ssize_t n, floating* A, floating* D,
+cdef inline void drop(
+    double p, const DropoutView* dropout, Py_ssize_t l, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t n,
+    floating* A, floating* D,
 ) noexcept nogil:
-    """`drop` for an f that the compiler knows"""
+    """A = A M and D = D M in one pass, for D = f'(Z); M is 0 with probability p, else 1 / (1 - p)"""
     cdef uint32_t threshold = <uint32_t>min(p * 4294967296.0, 4294967295.0)  # a unit's bits lie below with p
     cdef floating scale = 1 / (1 - p), m
-    cdef uint64_t key = 0
+    cdef uint64_t key
     cdef uint32_t low, high
     cdef Py_ssize_t i, j
-    cdef const floating* source
     for i in range(rows):
-        if p > 0:
-            key = row_key(dropout, l, start + i - dropout.batch_start)
+        key = row_key(dropout, l, start + i - dropout.batch_start)
         low, high = <uint32_t>key, <uint32_t>(key >> 32)
-        source = D if f == STORED else A
         for j in range(n):
             m = scale if unit_bits(low, high, <uint32_t>j) >= threshold else 0
-            D[j] = times_derivative(f, source[j], m)
             A[j] *= m
+            D[j] *= m
         A += n
         D += n
-
-
-cdef inline void drop(
-    Activation f, double p, const DropoutView* dropout, Py_ssize_t l, Py_ssize_t start,
-    Py_ssize_t rows, Py_ssize_t n, floating* A, floating* D,
-) noexcept nogil:
-    """A = A M, D = f'(Z) M in one pass; M is 0 with probability p, else 1 / (1 - p). STORED: D holds f'(Z) already"""
-    if f == RELU:
-        drop_rows(RELU, p, dropout, l, start, rows, n, A, D)
-    elif f == TANH:
-        drop_rows(TANH, p, dropout, l, start, rows, n, A, D)
-    elif f == LOGISTIC:
-        drop_rows(LOGISTIC, p, dropout, l, start, rows, n, A, D)
-    elif f == LEAKY_RELU:
-        drop_rows(LEAKY_RELU, p, dropout, l, start, rows, n, A, D)
-    elif f == ELU:
-        drop_rows(ELU, p, dropout, l, start, rows, n, A, D)
-    elif f == SELU:
-        drop_rows(SELU, p, dropout, l, start, rows, n, A, D)
-    elif f == SOFTPLUS:
-        drop_rows(SOFTPLUS, p, dropout, l, start, rows, n, A, D)
-    elif f == STORED:
-        drop_rows(STORED, p, dropout, l, start, rows, n, A, D)
-    else:
-        drop_rows(IDENTITY, p, dropout, l, start, rows, n, A, D)

@@ -14,7 +14,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from skbce.kernels.activations cimport (
-    STORED, Activation, activate, activate_backward, activate_storing, add_rows, fill_rows, needs_Z, unit_backward,
+    STORED, Activation, activate, activate_backward, activate_storing, add_rows, derivative_in_place, fill_rows,
+    has_own_backward, needs_Z, unit_backward,
 )
 from skbce.kernels.dropout cimport drop
 from skbce.kernels.loss cimport loss_backward, loss_forward
@@ -60,11 +61,29 @@ cdef inline void activate_for_backward(
         p = dropout.p[l - 1]
     if needs_Z(f):
         activate_storing(f, rows * n, A, D)
-        f = STORED
     else:
         activate(f, rows * n, A)
-    if p > 0 or f != STORED:
-        drop(f, p, dropout, l, start, rows, n, A, D)
+        memcpy(D, A, rows * n * sizeof(floating))
+        derivative_in_place(f, rows * n, D)
+    if p > 0:
+        drop(p, dropout, l, start, rows, n, A, D)
+
+
+cdef inline Activation derivative_at(
+    const NetworkView* net, Py_ssize_t l, Py_ssize_t rows, Py_ssize_t block_rows, floating* workspace,
+    const floating** source,
+) noexcept nogil:
+    """what `activate_backward` takes f'(Z[l]) from, and as which f; A[l] may be overwritten by it"""
+    cdef Activation f = <Activation>net.f[l]
+    cdef floating* A = workspace + block_rows * net.A_start[l]
+    source[0] = A
+    if net.D_start[l] >= 0:
+        source[0] = workspace + block_rows * net.D_start[l]
+        return STORED
+    if has_own_backward(f):
+        return f
+    derivative_in_place(f, rows * net.units[l], A)
+    return STORED
 
 
 cdef inline floating* forward(
@@ -115,7 +134,6 @@ cdef inline void backward(
     """sums over the block's rows of dW[l] and db[l], differentiates `forward`; added to `gradient` or written to it"""
     cdef Py_ssize_t l = net.n_layers, n_in, n_out
     cdef Activation f
-    cdef bint stored
     cdef const floating* A
     cdef const floating* dZ = dZ_L
     cdef floating* spare = workspace + block_rows * net.row_elements
@@ -134,17 +152,14 @@ cdef inline void backward(
         dW = gradient + net.W_start[l]
         db = gradient + net.b_start[l - 1]
         dA = spare + (l % 2) * block_rows * net.widest
-        stored = net.D_start[l] >= 0
-        if n_out == 1 and not stored:
+        if n_out == 1 and net.D_start[l] < 0 and has_own_backward(f):
             if not accumulate:
                 memset(dW, 0, n_in * sizeof(floating))
             unit_backward(f, rows, n_in, A, dZ, theta + net.W_start[l], dW, dA, db)
         else:
             weights_gradient(rows, n_in, n_out, A, n_in, dZ, <floating>accumulate, dW)
             product_backward(rows, n_in, n_out, dZ, theta + net.W_start[l], dA)
-            if stored:
-                f = STORED
-                A = workspace + block_rows * net.D_start[l]
+            f = derivative_at(net, l, rows, block_rows, workspace, &A)
             activate_backward(f, rows, n_in, A, dA, db)
         dZ = dA
     n_in = net.units[0]
@@ -238,6 +253,8 @@ cdef inline void input_backward(
 ) noexcept nogil:
     """dX = dZ_1 W_1^T, as `backward` gets dZ_1, without dW and db"""
     cdef Py_ssize_t l = net.n_layers, n
+    cdef Activation f
+    cdef const floating* source
     cdef const floating* dZ = dZ_L
     cdef floating* dA
     while l > 1:
@@ -245,12 +262,8 @@ cdef inline void input_backward(
         n = net.units[l]
         dA = workspace + block_rows * (net.row_elements + (l % 2) * net.widest)
         product_backward(rows, n, net.units[l + 1], dZ, theta + net.W_start[l], dA)
-        if net.D_start[l] >= 0:
-            activate_backward(STORED, rows, n, workspace + block_rows * net.D_start[l], dA, <floating*>NULL)
-        else:
-            activate_backward(
-                <Activation>net.f[l], rows, n, workspace + block_rows * net.A_start[l], dA, <floating*>NULL
-            )
+        f = derivative_at(net, l, rows, block_rows, workspace, &source)
+        activate_backward(f, rows, n, source, dA, <floating*>NULL)
         dZ = dA
     product_backward(rows, net.units[0], net.units[1], dZ, theta, dX)
 
