@@ -374,3 +374,13 @@ def test_grid_search_in_a_pipeline_tries_weight_decay_and_learning_rate():
     assert np.isfinite(scores).all()
     assert len(np.unique(scores)) == 9
     assert np.isfinite(search.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("rows", [15, 90])
+def test_weight_decay_is_alpha_divided_by_the_rows_of_a_batch_where_steps_are_plain(rows):
+    X, y, _ = table()
+    plain = {"solver": "sgd", "momentum": 0.0, "learning_rate": "cosine", "batch_size": rows}
+    decay = classifier(alpha=0.0, weight_decay=0.3, **plain).fit(X, y)
+    penalty = classifier(alpha=0.3 * rows, weight_decay=0.0, **plain).fit(X, y)
+    for array, expected in zip(parameters_of(decay), parameters_of(penalty), strict=True):
+        np.testing.assert_allclose(array, expected, rtol=0, atol=1e-13)  # up to 36 steps of roundings of 1e-16
