@@ -12,7 +12,7 @@ import pytest
 from fit import NETWORKS
 from peers import ALPHA, BETA_1, BETA_2, EPSILON, LEARNING_RATE, BareProducts, Network, make_problem
 
-from skbce._parameters import ACTIVATIONS, STORED, Layout, Workspace, aligned_rows, aligned_zeros
+from skbce._parameters import ACTIVATIONS, Layout, Workspace, aligned_rows, aligned_zeros
 from skbce._threads import working
 from skbce._training import SOLVERS
 from skbce.kernels import doors

@@ -95,8 +95,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         'adaptive' divides by 5 whenever progress stalls (see `tol`), down to 1e-6, and stops then. Of 'sgd' and
         'adam', step by step, a factor of learning_rate_init as a function of progress t = 0 .. 1 over `max_iter`
         epochs: 'cosine' is (1 + cos(pi t)) / 2 [4]_; 'one_cycle' rises for 30 %, then falls [5]_; 'coslog4' is
-        (1 - cos(2 pi log2(1 + 15 t))) / 2 [6]_; or a callable(t) -> factor. partial_fit counts the epochs of all
-        its calls.
+        (1 - cos(2 pi log2(1 + 15 t))) / 2 [6]_; or a callable(t) -> factor. partial_fit counts the epochs of
+        `loss_curve_`; after `max_iter` of them it stays at t = 1, where 'cosine' and 'coslog4' are 0.
     learning_rate_init : float, default=0.001
         Step size at the start, of 'sgd' and 'adam'; with a schedule, the one that factors multiply.
     power_t : float, default=0.5
@@ -149,10 +149,10 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     max_grad_norm : float or None, default=None
         Longest L2 norm of the gradient of all parameters together; a longer one is shortened to it [8]_.
     label_smoothing : float in [0, 1), default=0.0
-        Trains on y (1 - label_smoothing) + label_smoothing / 2. Losses of the training are those of these targets,
-        losses and scores of held-out rows those of y.
+        Trains on y (1 - label_smoothing) + label_smoothing / 2 [9]_. Losses of the training are those of these
+        targets, losses and scores of held-out rows those of y.
     dropout : float in [0, 1) or array-like of them, default=0.0
-        The probability that a hidden unit is left out of a training step for a row [9]_, in all hidden layers or in
+        The probability that a hidden unit is left out of a training step for a row [10]_, in all hidden layers or in
         each; those kept are divided by 1 minus it. Prediction and validation use all units. Not for 'lbfgs'.
     dtype : {'float32', 'float64'} or None, default=None
         Precision to compute in, whatever that of X; None follows X at the first fit, and a model that goes on keeps its
@@ -231,7 +231,9 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
        :doi:`10.48550/arXiv.1711.05101`
     .. [8] R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks" (2013).
        :doi:`10.48550/arXiv.1211.5063`
-    .. [9] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov, "Dropout: A Simple Way to Prevent
+    .. [9] C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens, Z. Wojna, "Rethinking the Inception Architecture for Computer
+       Vision" (2016). :doi:`10.1109/CVPR.2016.308`
+    .. [10] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov, "Dropout: A Simple Way to Prevent
        Neural Networks from Overfitting", JMLR 15 (2014). https://jmlr.org/papers/v15/srivastava14a.html
 
     Examples

@@ -84,11 +84,12 @@ def test_one_cycle_is_torchs_but_for_one_step(n_steps):
     assert factors[0] == pytest.approx(expected[0], rel=1e-12)
 
 
-def test_callable_gets_the_progress_of_every_step():
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_callable_gets_the_progress_of_every_step(early_stopping):
     X, y = table()
     seen = []
-    clf = classifier(lambda t: seen.append(t) or 1.0).fit(X, y)
-    n_steps = clf.max_iter * 5  # batches of 20, and one of 10
+    clf = classifier(lambda t: seen.append(t) or 1.0, early_stopping=early_stopping).fit(X, y)
+    n_steps = clf.max_iter * 5  # batches of 20, and one of 10, or of 1 where 9 rows are held out
     np.testing.assert_allclose(seen, np.arange(n_steps) / n_steps, rtol=1e-14)
     assert all(type(t) is float for t in seen)
 

@@ -8,7 +8,7 @@
 """
 
 from cython cimport floating
-from libc.math cimport HUGE_VAL, sqrt
+from libc.math cimport HUGE_VAL, NAN, sqrt
 from libc.stdint cimport int64_t
 
 from skbce.kernels.network cimport summed_gradient
@@ -141,6 +141,9 @@ cdef inline void measure_chunks(
 cdef inline double clipping(const NetworkView* net, const UpdateRule* rule, const WorkspaceView* work) noexcept nogil:
     """min(1, max_grad_norm / |g|), for |g| from what `measure_chunks` left"""
     cdef double norm = sqrt(sum_of(all_chunks(net), work.gradient_squares))
+    # Squares that overflow end the training with an error; with a factor of 0 it would stand still.
+    if norm == HUGE_VAL:
+        return NAN
     return rule.max_grad_norm / norm if norm > rule.max_grad_norm else 1
 
 
