@@ -139,8 +139,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Larger is better.
     class_weight : dict, list of dict, 'balanced' or None, default=None
         {label: weight} multiplies sample_weight, and a label that it leaves out weighs 1; 'balanced' takes
-        n_samples / (2 n_samples of the class). For a multilabel target a list of a dict {0: .., 1: ..} a column, whose
-        weights multiply. Rows that X_val brings are not weighted by it.
+        n_samples / (2 n_samples of the class), rows counted by sample_weight. For a multilabel target a list of a dict
+        {0: .., 1: ..} a column, whose weights multiply. Rows that X_val brings are not weighted by it.
     weight_decay : float, default=0.0
         Each step shrinks W by learning rate times this, apart from the gradient: AdamW with 'adam', SGDW with
         'sgd' [7]_. Biases are exempt.
@@ -607,8 +607,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 "sklearn.utils.class_weight.compute_class_weight on all labels."
             )
         multilabel = labels["_multilabel"]
-        weight = row_weights(self.class_weight, Y, (0, 1) if multilabel else labels["classes_"].tolist(), multilabel)
-        weight = weight if sample_weight is None else weight * sample_weight
+        names = (0, 1) if multilabel else labels["classes_"].tolist()
+        weight = row_weights(self.class_weight, Y, names, multilabel, sample_weight)
         if not weight.any():
             raise ValueError(f"class_weight={self.class_weight!r} leaves no row a weight above zero.")
         return weight
