@@ -355,6 +355,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     ) -> Self:
         """Train on X and y, from new parameters, or with `warm_start` from those of the last call.
 
+        Callbacks of scikit-learn (1.9 and newer), given by `set_callbacks`, are told of every epoch or iteration.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
@@ -543,14 +545,16 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         weight = _converted_weight(sample_weight, theta.dtype)
         sample = Sample(_table(X, theta.dtype), Y, weight, smoothing=self.label_smoothing)
         history = self._history(continues)
+        held_out = None
+        if self.solver != "lbfgs":
+            held_out = self._held_out(X, sample, validation, layout, labels, theta.dtype, random_state)
+        if held_out is None:
+            history.validation_scores = history.validation_loss_curve = None
         observer = None if incremental else self._observer(given_X, y, sample_weight, layout, labels)
         with working():
             if self.solver == "lbfgs":
                 outcome = self._fit_lbfgs(layout, sample, theta, history, labels, observer)
             else:
-                held_out = self._held_out(X, sample, validation, layout, labels, theta.dtype, random_state)
-                if held_out is None:
-                    history.validation_scores = history.validation_loss_curve = None
                 outcome = self._fit_stochastic(
                     layout, sample, theta, history, labels, random_state, incremental, held_out, observer
                 )
