@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
 from skbce import BCEMLPClassifier
@@ -134,8 +136,12 @@ def test_balanced_columns_may_have_one_class():
     np.testing.assert_array_equal(weights, compute_sample_weight("balanced", Y))
 
 
-def test_validation_split_is_scored_with_the_product():
+def test_validation_split_is_scored_with_the_product(monkeypatch):
     X, y = table()
+    drawn = []
+    monkeypatch.setattr(
+        "skbce.classifier.train_test_split", lambda *a, **k: drawn.append(train_test_split(*a, **k)) or drawn[-1]
+    )
     weight = some_weights(len(y))
     settings = {"early_stopping": True, "validation_fraction": 0.3, "max_iter": 8}
     clf = classifier(class_weight="balanced", **settings).fit(X, y, weight)
@@ -144,7 +150,10 @@ def test_validation_split_is_scored_with_the_product():
     assert_same_bits(parameters_of(clf), parameters_of(expected))
     assert clf.validation_scores_ == expected.validation_scores_
     assert clf.validation_loss_curve_ == expected.validation_loss_curve_
-    assert clf.validation_scores_ != classifier(**settings).fit(X, y, weight).validation_scores_
+    rows = drawn[0][1]
+    loss = log_loss(y[rows], clf.predict_proba(X[rows]), sample_weight=product[rows])
+    # The same sum in another order.
+    assert clf.validation_loss_curve_[clf.best_iteration_ - 1] == pytest.approx(loss, rel=1e-12)
 
 
 def test_given_validation_rows_are_not_weighted_by_it():
