@@ -9,8 +9,14 @@ import numpy as np
 ClassWeight = Mapping[Any, float] | Sequence[Mapping[int, float]] | str
 
 
-def row_weights(class_weight: ClassWeight, Y: np.ndarray, labels: Sequence[Any], multilabel: bool) -> np.ndarray:
-    """The weight of each row; for a multilabel target, the product of those that its columns give it.
+def row_weights(
+    class_weight: ClassWeight,
+    Y: np.ndarray,
+    labels: Sequence[Any],
+    multilabel: bool,
+    sample_weight: np.ndarray | None = None,
+) -> np.ndarray:
+    """The weight of each row, sample_weight included; for a multilabel target, a factor from each of its columns.
 
     Parameters
     ----------
@@ -20,6 +26,8 @@ def row_weights(class_weight: ClassWeight, Y: np.ndarray, labels: Sequence[Any],
         What 0 and 1 in Y stand for, and keys of a dict name.
     multilabel : bool
         Whether class_weight holds a dict for each column of Y.
+    sample_weight : ndarray of shape (n_rows,), default=None
+        "balanced" counts rows by it, so that a row of weight 2 is two rows.
 
     Raises
     ------
@@ -27,20 +35,28 @@ def row_weights(class_weight: ClassWeight, Y: np.ndarray, labels: Sequence[Any],
         For keys that are no labels, weights that are negative or not finite, and a form that does not fit the target.
     """
     if isinstance(class_weight, str):
-        return np.prod([_balanced(column)[column] for column in Y.T], axis=0)
-    if multilabel and not (isinstance(class_weight, Sequence) and len(class_weight) == Y.shape[1]):
+        factors = [_balanced(column, sample_weight)[column] for column in Y.T]
+    else:
+        of_columns = _of_columns(class_weight, Y.shape[1]) if multilabel else [class_weight]
+        factors = [_of_dict(weights, labels)[column] for weights, column in zip(of_columns, Y.T, strict=True)]
+    weights = np.prod(factors, axis=0)
+    return weights if sample_weight is None else weights * sample_weight
+
+
+def _of_columns(class_weight: Any, n_columns: int) -> Sequence[Mapping[int, float]]:
+    """A dict for each column of a multilabel target."""
+    if not (isinstance(class_weight, Sequence) and len(class_weight) == n_columns):
         raise ValueError(
             f"class_weight={class_weight!r}: a multilabel target needs 'balanced' or a list of a dict for each of its "
-            f"{Y.shape[1]} columns."
+            f"{n_columns} columns."
         )
-    of_columns = class_weight if multilabel else [class_weight]
-    return np.prod([_of_dict(weights, labels)[column] for weights, column in zip(of_columns, Y.T, strict=True)], axis=0)
+    return class_weight
 
 
-def _balanced(column: np.ndarray) -> np.ndarray:
+def _balanced(column: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray:
     """n_rows / (n_classes rows of the class), of 0 and of 1; a class without rows has no use for its weight."""
-    counts = np.bincount(column, minlength=2)
-    return len(column) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    counts = np.bincount(column, weights=sample_weight, minlength=2)
+    return counts.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, 1))
 
 
 def _of_dict(weights: Any, labels: Sequence[Any]) -> np.ndarray:

@@ -141,8 +141,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Larger is better.
     class_weight : dict, list of dict, 'balanced' or None, default=None
         {label: weight} multiplies sample_weight, and a label that it leaves out weighs 1; 'balanced' takes
-        n_samples / (2 n_samples of the class). For a multilabel target a list of a dict {0: .., 1: ..} a column, whose
-        weights multiply. Rows that X_val brings are not weighted by it.
+        n_samples / (2 n_samples of the class), rows counted by sample_weight. For a multilabel target a list of a dict
+        {0: .., 1: ..} a column, whose weights multiply. Rows that X_val brings are not weighted by it.
     weight_decay : float, default=0.0
         Each step shrinks W by learning rate times this, apart from the gradient: AdamW with 'adam', SGDW with
         'sgd' [7]_. Biases are exempt.
@@ -370,6 +370,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Train on X and y, from new parameters, or with `warm_start` from those of the last call.
+
+        Callbacks of scikit-learn (1.9 and newer), given by `set_callbacks`, are told of every epoch or iteration.
 
         Parameters
         ----------
@@ -614,14 +616,16 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         weight = _converted_weight(sample_weight, theta.dtype)
         sample = Sample(_table(X, theta.dtype), Y, weight, smoothing=self.label_smoothing)
         history = self._history(continues)
+        held_out = None
+        if self.solver != "lbfgs":
+            held_out = self._held_out(X, sample, validation, split, layout, labels, theta.dtype, random_state)
+        if held_out is None:
+            history.validation_scores = history.validation_loss_curve = None
         tasks = None if incremental else self._tasks(given_X, y, sample_weight, layout, labels)
         with working():
             if self.solver == "lbfgs":
                 end = self._fit_lbfgs(layout, sample, theta, history, labels, tasks or observer)
             else:
-                held_out = self._held_out(X, sample, validation, split, layout, labels, theta.dtype, random_state)
-                if held_out is None:
-                    history.validation_scores = history.validation_loss_curve = None
                 end = self._fit_stochastic(
                     layout, sample, theta, history, labels, random_state, incremental, held_out, tasks or observer
                 )
@@ -688,8 +692,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 "sklearn.utils.class_weight.compute_class_weight on all labels."
             )
         multilabel = labels["_multilabel"]
-        weight = row_weights(self.class_weight, Y, (0, 1) if multilabel else labels["classes_"].tolist(), multilabel)
-        weight = weight if sample_weight is None else weight * sample_weight
+        names = (0, 1) if multilabel else labels["classes_"].tolist()
+        weight = row_weights(self.class_weight, Y, names, multilabel, sample_weight)
         if not weight.any():
             raise ValueError(f"class_weight={self.class_weight!r} leaves no row a weight above zero.")
         return weight

@@ -302,6 +302,8 @@ def test_input_that_is_refused_calls_no_hook():
     recorder = Recorder()
     with pytest.raises(ValueError, match="one class"):
         classifier().set_callbacks(recorder).fit(X, np.zeros(len(y)))
+    with pytest.raises(ValueError, match="y_val"):
+        classifier().set_callbacks(recorder).fit(X, y, X_val=X, y_val=y + 1)
     assert not recorder.events
 
 

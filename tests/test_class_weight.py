@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
 from skbce import BCEMLPClassifier
@@ -72,13 +74,41 @@ def test_balanced_is_the_sample_weight_of_scikit_learn(solver, sparse, dtype):
     assert clf.predict_proba(X)[:, 1].mean() > plain.predict_proba(X)[:, 1].mean()  # a fifth of y is 1
 
 
-@pytest.mark.parametrize("class_weight", [{0: 0.3, 1: 2.5}, "balanced"], ids=["dict", "balanced"])
-def test_class_weight_multiplies_sample_weight(class_weight):
+def test_dict_multiplies_sample_weight():
     X, y = table()
     weight = some_weights(len(y))
-    clf = classifier(class_weight=class_weight).fit(X, y, weight)
-    product = compute_sample_weight(class_weight, y) * weight
+    clf = classifier(class_weight={0: 0.3, 1: 2.5}).fit(X, y, weight)
+    product = np.where(y, 2.5, 0.3) * weight
     assert_same_bits(parameters_of(clf), parameters_of(classifier().fit(X, y, product)))
+
+
+def balanced(y, weight):
+    """The product of sample_weight and 'balanced', whose rows are counted by weight."""
+    shares = np.array([weight[y == 0].sum(), weight[y == 1].sum()]) / weight.sum()
+    return weight * (1 / (2 * shares))[y]
+
+
+def test_balanced_counts_rows_by_sample_weight():
+    X, y = table()
+    weight = some_weights(len(y))
+    product = row_weights("balanced", y[:, None].astype(np.uint8), (0, 1), False, weight)
+    # Sums of 150 weights in another order.
+    np.testing.assert_allclose(product, balanced(y, weight), rtol=1e-14)
+    assert product[y == 0].sum() == pytest.approx(product[y == 1].sum(), rel=1e-14)
+    clf = classifier(class_weight="balanced").fit(X, y, weight)
+    assert_same_bits(parameters_of(clf), parameters_of(classifier().fit(X, y, product)))
+
+
+def test_balanced_gives_weights_the_meaning_of_repeated_rows():
+    X, y = table()
+    times = np.random.default_rng(2).integers(0, 4, len(y))
+    repeated = np.repeat(np.arange(len(y)), times)
+    settings = {"class_weight": "balanced", "solver": "lbfgs", "max_iter": 2000, "tol": 1e-8, "alpha": 1.0}
+    settings["hidden_layer_sizes"] = ()  # a cost with one minimum
+    weighted = classifier(**settings).fit(X, y, times)
+    by_hand = classifier(**settings).fit(X[repeated], y[repeated])
+    # Both end where SciPy sees no more progress, some 1e-7 from the minimum.
+    np.testing.assert_allclose(weighted.predict_proba(X), by_hand.predict_proba(X), rtol=0, atol=1e-5)
 
 
 COLUMNS = [{0: 1, 1: 5}, {1: 0.5}, {}]
@@ -89,13 +119,15 @@ COLUMNS = [{0: 1, 1: 5}, {1: 0.5}, {}]
 @pytest.mark.parametrize("make", [np.asarray, sp.csr_matrix], ids=["dense", "sparse"])
 def test_weights_of_a_multilabel_targets_columns_multiply(make, class_weight, weighted):
     X, Y = multilabel_table()
-    weight = some_weights(len(Y)) if weighted else None
-    expected = compute_sample_weight([{0: 1, 1: 5}, {0: 1, 1: 0.5}, {0: 1, 1: 1}], Y)
-    if class_weight == "balanced":
-        expected = compute_sample_weight("balanced", Y)
-    clf = classifier(class_weight=class_weight).fit(X, make(Y), weight)
-    product = expected if weight is None else expected * weight
-    assert_same_bits(parameters_of(clf), parameters_of(classifier().fit(X, make(Y), product)))
+    weight = some_weights(len(Y)) if weighted else np.ones(len(Y))
+    product = weight * np.prod([balanced(column, weight) / weight for column in Y.T], axis=0)
+    if class_weight == COLUMNS:
+        product = weight * compute_sample_weight([{0: 1, 1: 5}, {0: 1, 1: 0.5}, {0: 1, 1: 1}], Y)
+    clf = classifier(class_weight=class_weight, dtype="float64").fit(X, make(Y), weight)
+    expected = classifier(dtype="float64").fit(X, make(Y), product)
+    # Weights that differ by the order of their factors; Adam scales a rounding of 1e-16 up.
+    for array, reference in zip(parameters_of(clf), parameters_of(expected), strict=True):
+        np.testing.assert_allclose(array, reference, rtol=0, atol=1e-11)
 
 
 def test_balanced_columns_may_have_one_class():
@@ -104,16 +136,24 @@ def test_balanced_columns_may_have_one_class():
     np.testing.assert_array_equal(weights, compute_sample_weight("balanced", Y))
 
 
-def test_validation_split_is_scored_with_the_product():
+def test_validation_split_is_scored_with_the_product(monkeypatch):
     X, y = table()
+    drawn = []
+    monkeypatch.setattr(
+        "skbce.classifier.train_test_split", lambda *a, **k: drawn.append(train_test_split(*a, **k)) or drawn[-1]
+    )
     weight = some_weights(len(y))
     settings = {"early_stopping": True, "validation_fraction": 0.3, "max_iter": 8}
     clf = classifier(class_weight="balanced", **settings).fit(X, y, weight)
-    expected = classifier(**settings).fit(X, y, weight * compute_sample_weight("balanced", y))
+    product = row_weights("balanced", y[:, None].astype(np.uint8), (0, 1), False, weight)
+    expected = classifier(**settings).fit(X, y, product)
     assert_same_bits(parameters_of(clf), parameters_of(expected))
     assert clf.validation_scores_ == expected.validation_scores_
     assert clf.validation_loss_curve_ == expected.validation_loss_curve_
-    assert clf.validation_scores_ != classifier(**settings).fit(X, y, weight).validation_scores_
+    rows = drawn[0][1]
+    loss = log_loss(y[rows], clf.predict_proba(X[rows]), sample_weight=product[rows])
+    # The same sum in another order.
+    assert clf.validation_loss_curve_[clf.best_iteration_ - 1] == pytest.approx(loss, rel=1e-12)
 
 
 def test_given_validation_rows_are_not_weighted_by_it():

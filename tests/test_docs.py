@@ -1,6 +1,7 @@
 """The documents keep their word: their examples give what they print, and what they point to exists."""
 
 import doctest
+import importlib.util
 import inspect
 import re
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = sorted(ROOT.glob("docs/*.md"))
 DIFFERENCES = ROOT / "docs" / "differences.md"
+WATCHING = ROOT / "docs" / "watching.md"
 LINKED = [README, *DOCS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 
 # A fenced block, told by its first line; it may be indented, in a list say.
@@ -74,6 +76,8 @@ def name_of(path):
 def test_examples_give_what_the_document_prints(path, tmp_path, monkeypatch):
     if path == DIFFERENCES and "sample_weight" not in inspect.signature(MLPClassifier.fit).parameters:
         pytest.skip("MLPClassifier.fit takes sample_weight from scikit-learn 1.7 on")
+    if path == WATCHING and importlib.util.find_spec("sklearn.callback") is None:
+        pytest.skip("callbacks are in scikit-learn 1.9 and newer")
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     messages = []

@@ -17,6 +17,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
         BCEMLPClassifier(activation="tanh"),
         BCEMLPClassifier(activation="logistic"),
         BCEMLPClassifier(activation="identity"),
+        BCEMLPClassifier(class_weight="balanced", solver="lbfgs"),
+        BCEMLPClassifier(learning_rate="cosine", weight_decay=0.01, max_grad_norm=1.0, label_smoothing=0.1),
+        BCEMLPClassifier(solver="sgd", learning_rate="one_cycle", weight_decay=0.01, max_time=60),
     ]
 )
 def test_scikit_learn_check_passes(estimator, check):
