@@ -9,6 +9,8 @@ from report import row, significant
 from scipy.stats import wilcoxon
 
 MEASURES = ["auc", "log_loss", "brier", "ece", "fit_seconds", "predict_seconds"]
+# Losses closer than this are equal: a hundredth of a per cent, which rounding may make, and no figure here shows.
+EQUAL = 1e-4
 
 
 class Standings:
@@ -84,6 +86,7 @@ class Standings:
         if both.empty:
             return ["0", *["-"] * 6]
         logs = np.log(both[self.reference] / both[other]).to_numpy()
+        logs = np.where(np.abs(logs) < EQUAL, 0.0, logs)
         counts = [np.sum(logs < 0), np.sum(logs == 0), np.sum(logs > 0)]
         return [len(logs), *counts, p_value(logs), percent(np.mean(logs)), percent(np.median(logs))]
 

@@ -181,6 +181,9 @@ def test_reported_comparison_follows_from_the_lines(finished, losses):
         assert float(row["p"]) == pytest.approx(wilcoxon(np.log(ratios)).pvalue, rel=0.05)
         mean = 100 * (math.prod(ratios) ** (1 / 2) - 1)
         assert float(row["log loss, mean ratio"].rstrip(" %")) == pytest.approx(mean, abs=0.06)
+    # The same model but for rounding.
+    twin = rows["MLPClassifier"]
+    assert [twin[name] for name in ("better on", "equal on", "worse on", "p")] == ["0", "2", "0", "-"]
 
 
 def test_reported_log_losses_are_the_tables_own(finished, losses):
