@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import joblib
-import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from skbce.kernels import doors
@@ -22,6 +21,9 @@ from skbce.kernels import doors
 _FIRST_TRIAL_AFTER = 0.02
 _LONGEST_WAIT = 1.0
 _TRIAL_SECONDS = 0.003
+# A trial of several threads begins with so many seconds that do not count: where they are new, or have slept, a first
+# step was seen to take 4 ms in place of 25 us.
+_WARM_UP_SECONDS = 0.001
 _RUN_SECONDS = 0.1
 
 _CORES_KEPT_FOR = 1.0  # seconds
@@ -132,7 +134,8 @@ class Pace:
 
     def __init__(self, limit: int):
         self._limit = limit
-        self._seconds_per_row: dict[int, float] = {}
+        self._rows_per_second: dict[int, float] = {}
+        self._in_trial = self._warms_up = False
         self._wait = _FIRST_TRIAL_AFTER
         self._next_trial = time.perf_counter() + self._wait
 
@@ -141,19 +144,32 @@ class Pace:
         most = fair_share(self._limit)
         if most == 1:
             return 1, _RUN_SECONDS
-        pace = self._seconds_per_row
-        best, other = (most, 1) if pace.get(most, np.inf) < pace.get(1, np.inf) else (1, most)
+        pace = self._rows_per_second
+        best, other = (most, 1) if pace.get(most, 0) > pace.get(1, 0) else (1, most)
+        if self._in_trial:
+            self._in_trial = False
+            return other, _TRIAL_SECONDS
         now = time.perf_counter()
         if now < self._next_trial:
             return best, min(_RUN_SECONDS, self._next_trial - now)
         self._wait = min(3 * self._wait, _LONGEST_WAIT)
         self._next_trial = now + self._wait
-        return other, _TRIAL_SECONDS
+        if other == 1:
+            return other, _TRIAL_SECONDS
+        self._in_trial = self._warms_up = True
+        return other, _WARM_UP_SECONDS
 
     def record(self, n_threads: int, rows: int, seconds: float) -> None:
-        """Book a run; the latest counts half."""
-        pace = seconds / rows
-        self._seconds_per_row[n_threads] = (self._seconds_per_row.get(n_threads, pace) + pace) / 2
+        """Book a run; the latest counts half.
+
+        Rows a second are averaged, not seconds a row: a single run that took a hundred times as long would else
+        outweigh the next seven.
+        """
+        if self._warms_up:
+            self._warms_up = False
+            return
+        pace = rows / max(seconds, 1e-9)
+        self._rows_per_second[n_threads] = (self._rows_per_second.get(n_threads, pace) + pace) / 2
 
 
 def _forget() -> None:

@@ -107,6 +107,8 @@ def test_pace_takes_the_number_of_threads_that_gets_further(monkeypatch):
     assert pace.choose()[0] == 1
     pace.record(1, 100, 0.05)
     now[0] += 1.0
+    assert pace.choose() == (2, _threads._WARM_UP_SECONDS)
+    pace.record(2, 1, 0.9)  # threads begin, and that does not count
     assert pace.choose() == (2, _threads._TRIAL_SECONDS)
     pace.record(2, 100, 0.03)
     assert pace.choose()[0] == 2
@@ -114,6 +116,15 @@ def test_pace_takes_the_number_of_threads_that_gets_further(monkeypatch):
     assert pace.choose() == (1, _threads._TRIAL_SECONDS)
     pace.record(1, 100, 0.001)  # the other core is taken now
     assert pace.choose()[0] == 1
+
+
+def test_pace_forgets_a_single_run_that_took_a_hundred_times_as_long():
+    pace = _threads.Pace(2)
+    pace.record(1, 100, 0.040)
+    pace.record(2, 100, 4.0)
+    pace.record(2, 100, 0.025)
+    pace.record(2, 100, 0.025)
+    assert pace.choose()[0] == 2
 
 
 def test_calls_that_work_at_once_share_the_threads():
