@@ -736,8 +736,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y.toarray() if sp.issparse(y) else y, warn=True)
-        if y.dtype == object and y.ndim == 1 and len({type(label) for label in y}) == 1 and not isinstance(y[0], str):
-            y = np.array(y.tolist())  # labels of one type, in an array that says so
+        y = typed_labels(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
             if not sample_weight.any():
@@ -1082,6 +1081,13 @@ class _End:
 
     outcome: Outcome
     message: str = ""
+
+
+def typed_labels(y):
+    """Labels of one type, in an array that says so."""
+    if y.dtype == object and y.ndim == 1 and len({type(label) for label in y}) == 1 and not isinstance(y[0], str):
+        return np.array(y.tolist())
+    return y
 
 
 def _takes_sample_weight(scorer: Callable[..., float]) -> bool:

@@ -1,9 +1,10 @@
 """scikit-learn's own checks of what an estimator has to do."""
 
 import pytest
+from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skbce import BCEMLPClassifier
+from skbce import BCEMLPClassifier, BCEMLPEnsembleClassifier, PiecewiseLinearEncoder
 
 # The checks train for 5 epochs, as few as they set max_iter to.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -23,4 +24,26 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
     ]
 )
 def test_scikit_learn_check_passes(estimator, check):
+    check(estimator)
+
+
+# Small networks, and few members, for speed. 20 epochs, for a check wants the labels of three clusters found.
+MEMBER = BCEMLPClassifier((16,), learning_rate_init=0.02, max_iter=20, scoring="loss", random_state=0)
+
+
+# tests/test_ensemble.py has what weights do mean.
+FOLDS = "A row of weight 2 is in one fold, and two rows may be in two."
+
+
+@parametrize_with_checks(
+    [
+        BCEMLPEnsembleClassifier(MEMBER, 3),
+        BCEMLPEnsembleClassifier(MEMBER, 3, encoders=[PiecewiseLinearEncoder(8), StandardScaler()]),
+        BCEMLPEnsembleClassifier(MEMBER, 3, encoders=MaxAbsScaler(), calibration="temperature", max_time=60),
+    ],
+    expected_failed_checks=lambda ensemble: {
+        f"check_sample_weight_equivalence_on_{kind}_data": FOLDS for kind in ("dense", "sparse")
+    },
+)
+def test_scikit_learn_check_passes_with_an_ensemble(estimator, check):
     check(estimator)

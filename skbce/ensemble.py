@@ -1,0 +1,543 @@
+"""BCEMLPEnsembleClassifier: networks on different parts of the rows, each stopped on the part left out, averaged."""
+
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import scipy.optimize
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from sklearn import config_context, get_config
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from skbce._threads import thread_limit
+from skbce._training import SCHEDULES, SOLVERS, History, Outcome
+from skbce.classifier import BCEMLPClassifier, Table, typed_labels
+from skbce.encoder import PiecewiseLinearEncoder
+
+_SEEDS = np.iinfo(np.int32).max
+
+# Between which temperatures are sought. Out-of-fold rows that are all right would have 0, and no probability is that.
+_TEMPERATURES = (0.1, 10.0)
+
+
+@dataclass
+class _Member:
+    """A network to be: its encoder's number, the rows it is stopped by, and in the end how it was trained."""
+
+    estimator: BCEMLPClassifier
+    encoder: int
+    held_out: NDArray[np.int64]
+    outcome: Outcome | None = None
+
+    @property
+    def is_trained(self) -> bool:
+        return self.outcome not in (None, Outcome.DIVERGED)
+
+
+class _Stop:
+    """An Observer that ends training between epochs once it is told to."""
+
+    def __init__(self) -> None:
+        self.told = threading.Event()
+
+    def epoch_begins(self, theta: np.ndarray, history: History) -> None: ...
+
+    def epoch_ends(self, theta: np.ndarray, history: History) -> bool:
+        return self.told.is_set()
+
+
+class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
+    """Several networks for a binary target, their probabilities averaged.
+
+    The rows are cut into as many stratified folds as there are members. Each member is trained on all folds but one,
+    and stopped by its loss on that one, so that every row serves in training and in validation [1]_. What members say
+    of rows they did not see makes up out-of-fold probabilities: an honest score of a single member at no further cost,
+    and a cautious one of the ensemble, which is better than its members.
+
+    Members differ by their rows and their seeds, and where several `encoders` are given, by what they are shown.
+
+    Parameters
+    ----------
+    estimator : BCEMLPClassifier or None, default=None
+        What members are copies of, with the solver 'adam' or 'sgd' and without callbacks; `early_stopping`,
+        `random_state` and `n_threads` are set in each, and `scoring` says what it is stopped by. None is a network of
+        two layers of 128 relu units, stopped by its loss, with batches that suit the number of rows.
+    n_estimators : int, default=8
+        Members. Where a class has fewer rows than that (of positive weight), there are as many folds as it has rows,
+        and several members a fold.
+    encoders : transformer, list of transformers or None, default=None
+        What X goes through, as an array of numbers, before the members: with a list the first member takes the first,
+        and so on, in turn. Each is fitted once, on all rows and without y; a `random_state` of None is set in it. None
+        shows the members X itself.
+    calibration : {'temperature'} or None, default=None
+        'temperature' divides the logits by the number from 0.1 to 10 that gives the out-of-fold probabilities the least
+        log loss [2]_.
+    max_time : float or None, default=None
+        Seconds that fit may take. Members that are in training then stop with their best parameters so far; those that
+        have not begun are left out, with a warning. The first one takes at least a step.
+    random_state : int, RandomState instance or None, default=None
+        Draws the folds, and the members' seeds.
+    n_threads : int or None, default=None
+        Most threads to use, as BCEMLPClassifier's; members are trained side by side. The result is the same to the last
+        bit for any number.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (2,)
+    estimators_ : list of BCEMLPClassifier
+        The members, fitted on encoded X.
+    encoders_ : list of transformers
+        Fitted; empty without `encoders`.
+    held_out_ : list of ndarray of int64
+        For each member the numbers of the rows that it was stopped by, and did not train on.
+    oof_proba_ : ndarray of shape (n_samples, 2)
+        Mean probability of the members that did not train on the row; NaN where there is none, because `max_time` or
+        Ctrl-C left members out, or they diverged.
+    oof_score_ : dict of str to float
+        'log_loss' (nats per sample), 'roc_auc', 'brier' and 'accuracy' of oof_proba_, weighted by sample_weight.
+    temperature_ : float
+        1 without calibration.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X had names that are all strings.
+
+    Raises
+    ------
+    ValueError
+        In fit: where y is not binary, where a class has fewer than 2 rows of positive weight, where an encoder's output
+        is not a table of finite numbers, and where no member could be trained.
+
+    Notes
+    -----
+    Ctrl-C in fit keeps the members that are trained, and those in training as they are after their epoch, with a
+    warning. An error in one member ends the others and is raised; the estimator is then what it was before fit.
+
+    References
+    ----------
+    .. [1] A. Krogh, J. Vedelsby, "Neural Network Ensembles, Cross Validation, and Active Learning" (NIPS 1994).
+    .. [2] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern Neural Networks" (2017).
+       :doi:`10.48550/arXiv.1706.04599`
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skbce import BCEMLPEnsembleClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> clf = BCEMLPEnsembleClassifier(encoders=StandardScaler(), random_state=0).fit(X, y)
+    >>> bool(clf.oof_score_["roc_auc"] > 0.98)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [BCEMLPClassifier, None],
+        "n_estimators": [Interval(Integral, 2, None, closed="left")],
+        "encoders": [HasMethods(["fit", "transform"]), list, tuple, None],
+        "calibration": [StrOptions({"temperature"}), None],
+        "max_time": [Interval(Real, 0, None, closed="neither"), None],
+        "random_state": ["random_state"],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        estimator: BCEMLPClassifier | None = None,
+        n_estimators: int = 8,
+        *,
+        encoders: TransformerMixin | Sequence[TransformerMixin] | None = None,
+        calibration: str | None = None,
+        max_time: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        n_threads: int | None = None,
+    ):
+        self.estimator = estimator
+        self.n_estimators = n_estimators
+        self.encoders = encoders
+        self.calibration = calibration
+        self.max_time = max_time
+        self.random_state = random_state
+        self.n_threads = n_threads
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train the members.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Numbers; float32 and CSR stay what they are. With `encoders`, missing values and sparse matrices as these
+            take them.
+        y : array-like of shape (n_samples,)
+            Two labels of any kind.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Multiplies each row's loss, in training, stopping, scores and calibration.
+
+        Returns
+        -------
+        self : BCEMLPEnsembleClassifier
+        """
+        deadline = np.inf if self.max_time is None else time.perf_counter() + self.max_time
+        with _unchanged_on_error(self):
+            X, y, sample_weight = self._validated(X, y, sample_weight)
+            template = self._template(len(y))
+            Y, labels = template._encoded(y, continues=False, incremental=False)
+            random_state = check_random_state(self.random_state)
+            members = self._members(template, Y.ravel(), labels["classes_"], sample_weight, random_state)
+            encoders = [_seeded(encoder, random_state) for encoder in self._encoder_list()]
+            tables = [_encoded(encoder.fit(X), X) for encoder in encoders] or [X]
+            interrupted = self._train(members, tables, y, sample_weight, deadline)
+            trained = [member for member in members if member.is_trained]
+            if interrupted and not trained:
+                raise KeyboardInterrupt
+            if not trained:
+                raise ValueError(
+                    "No member could be trained: the parameters of each became non-finite. Scale X (StandardScaler, or "
+                    "PiecewiseLinearEncoder, as encoders), or lower the estimator's learning_rate_init."
+                )
+            self._publish(trained, encoders, tables, Y.ravel().astype(bool), labels["classes_"], sample_weight)
+        self._tell_of(members, interrupted)
+        return self
+
+    def predict_proba(self, X: Table) -> NDArray[np.floating]:
+        """Probabilities of both classes: the mean of the members'.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Y_hat : ndarray of shape (n_samples, 2)
+            float64, strictly between 0 and 1.
+        """
+        check_is_fitted(self)
+        X = self._checked_table(X, reset=False)
+        P = np.zeros((X.shape[0], 2))
+        for encoder in sorted(set(self._encoder_of)):
+            table = _encoded(self.encoders_[encoder], X) if self.encoders_ else X
+            for member, its_encoder in zip(self.estimators_, self._encoder_of, strict=True):
+                if its_encoder == encoder:
+                    P += member.predict_proba(table)
+        return _tempered(_shares(P), self.temperature_)
+
+    def predict_log_proba(self, X: Table) -> NDArray[np.floating]:
+        """Logarithms of the probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_Y_hat : ndarray of shape (n_samples, 2)
+            In nats; finite.
+        """
+        return np.log(self.predict_proba(X))
+
+    def decision_function(self, X: Table) -> NDArray[np.floating]:
+        """Logits of the mean probability: log(p / (1 - p)).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples,)
+        """
+        return _logits(self.predict_proba(X))
+
+    def predict(self, X: Table) -> NDArray[Any]:
+        """Labels: of the class with the larger probability.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        k = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[k]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "estimators_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        encoders = self._encoder_list()
+        tags.input_tags.sparse = all(map(_takes_sparse, encoders))
+        # Not by the encoders' tags: scikit-learn's scalers take missing values too, and leave them.
+        fill = PiecewiseLinearEncoder | SimpleImputer | KNNImputer
+        tags.input_tags.allow_nan = bool(encoders) and all(isinstance(encoder, fill) for encoder in encoders)
+        return tags
+
+    def _encoder_list(self) -> list:
+        if self.encoders is None:
+            return []
+        return list(self.encoders) if isinstance(self.encoders, list | tuple) else [self.encoders]
+
+    def _checked_table(self, X, reset: bool, **checks):
+        """X as an array of numbers, or CSR; encoders look at missing values themselves."""
+        encoders = self._encoder_list()
+        checks |= {
+            "accept_sparse": "csr" if all(map(_takes_sparse, encoders)) else False,
+            "dtype": (np.float64, np.float32),
+            "ensure_all_finite": "allow-nan" if encoders else True,
+        }
+        return validate_data(self, X, reset=reset, **checks)
+
+    def _template(self, n_rows: int) -> BCEMLPClassifier:
+        """What members are copies of, after a look whether they can be stopped, and encoders are any."""
+        for encoder in self._encoder_list():
+            if not (hasattr(encoder, "fit") and hasattr(encoder, "transform")):
+                raise ValueError(f"encoders must be transformers, with fit and transform; got {encoder!r}.")
+        if self.estimator is None:
+            return _default_member(n_rows)
+        self.estimator._validate_params()
+        if self.estimator.solver not in SOLVERS:
+            raise ValueError(
+                f"estimator has solver={self.estimator.solver!r}, which does not stop early: a member could not be "
+                f"stopped on the rows it leaves out. Give it one of {SOLVERS}."
+            )
+        if getattr(self.estimator, "_skl_callbacks", None):
+            raise ValueError("estimator has callbacks, and members are trained side by side, without any.")
+        return self.estimator
+
+    def _validated(self, X, y, sample_weight):
+        X, y = self._checked_table(X, reset=True, y=y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        return X, typed_labels(y), sample_weight
+
+    def _members(self, template, Y: np.ndarray, classes, sample_weight, random_state) -> list[_Member]:
+        """Folds, seeds and encoders of all members."""
+        weighty = np.arange(len(Y)) if sample_weight is None else np.flatnonzero(sample_weight)
+        counts = np.bincount(Y[weighty], minlength=2)
+        if counts.min() < 2:
+            of_weight = "" if sample_weight is None else " with a sample_weight above zero"
+            found = dict(zip(classes.tolist(), counts.tolist()))
+            raise ValueError(f"y needs at least 2 rows of each class{of_weight}, got {found}.")
+        n_folds = min(self.n_estimators, int(counts.min()))
+        held_out: list[np.ndarray] = []
+        while len(held_out) < self.n_estimators:
+            held_out += _folds(Y, weighty, n_folds, random_state)
+        settings = {"early_stopping": True, "n_threads": self.n_threads}
+        n_encoders = max(1, len(self._encoder_list()))
+        return [
+            _Member(
+                clone(template).set_params(**settings, random_state=random_state.randint(_SEEDS)), k % n_encoders, rows
+            )
+            for k, rows in enumerate(held_out[: self.n_estimators])
+        ]
+
+    def _train(self, members: list[_Member], tables: list, y, sample_weight, deadline: float) -> bool:
+        """Train the members, several at a time, and say whether Ctrl-C ended that.
+
+        On Ctrl-C, after the deadline, and where one fails, those that run end early.
+        """
+        stop, config = _Stop(), get_config()
+
+        def train(member: _Member) -> None:
+            remaining = deadline - time.perf_counter()
+            if stop.told.is_set() or (remaining <= 0 and member is not members[0]):
+                return
+            in_training = np.ones(len(y), bool)
+            in_training[member.held_out] = False
+            rows = np.flatnonzero(in_training).astype(np.int64, copy=False), member.held_out
+            estimator, table = member.estimator, tables[member.encoder]
+            max_time = estimator.max_time
+            if np.isfinite(remaining):
+                estimator.max_time = min(max(remaining, 0.0), np.inf if max_time is None else max_time)
+            with config_context(**config):  # which is a thread's own
+                member.outcome = estimator._fit(table, y, sample_weight, split=rows, observer=stop).outcome
+            estimator.max_time = max_time
+
+        futures: list[Future] = []
+        interrupted = False
+        pool = ThreadPoolExecutor(min(thread_limit(self.n_threads), len(members)))
+        try:
+            futures += [pool.submit(train, member) for member in members]
+            wait(futures, return_when=FIRST_EXCEPTION)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            stop.told.set()
+            pool.shutdown(cancel_futures=True)
+        for future in futures:
+            if not future.cancelled():
+                future.result()
+        return interrupted
+
+    def _publish(self, trained: list[_Member], encoders, tables, positive, classes, sample_weight) -> None:
+        """Set the fitted attributes, all at once: another thread may be predicting."""
+        P = _out_of_fold(trained, tables, len(positive))
+        seen = np.isfinite(P[:, 1])
+        weight = None if sample_weight is None else sample_weight[seen]
+        temperature = 1.0
+        if self.calibration == "temperature":
+            temperature = _best_temperature(_logits(P[seen]), positive[seen], weight)
+            P = _tempered(P, temperature)
+        vars(self).update(
+            classes_=classes,
+            estimators_=[member.estimator for member in trained],
+            encoders_=encoders,
+            held_out_=[member.held_out for member in trained],
+            temperature_=temperature,
+            _encoder_of=[member.encoder for member in trained],
+            oof_proba_=P,
+            oof_score_=_scores(positive[seen], P[seen, 1], weight),
+        )
+
+    def _tell_of(self, members: list[_Member], interrupted: bool) -> None:
+        """One warning for what members would warn of. The default member's max_iter is no concern of the user."""
+        n_members, cause = len(members), "Ctrl-C" if interrupted else "max_time"
+        count = Counter(member.outcome for member in members)
+        template = members[0].estimator
+        planned = self.estimator is None or callable(template.learning_rate) or template.learning_rate in SCHEDULES
+        news = {
+            f"are left out, for {cause} came before they began": count[None],
+            "are left out, for their parameters became non-finite (scale X, or lower learning_rate_init)": count[
+                Outcome.DIVERGED
+            ],
+            f"had not converged when {cause} ended their training": count[Outcome.TIME_OVER] + count[Outcome.STOPPED],
+            f"had not converged after max_iter={template.max_iter} epochs": 0 if planned else count[Outcome.MAX_ITER],
+        }
+        told = [f"{n} of {n_members} members {text}" for text, n in news.items() if n]
+        if told:
+            warnings.warn("; ".join(told) + ".", ConvergenceWarning, stacklevel=4)
+
+
+def _default_member(n_rows: int) -> BCEMLPClassifier:
+    """The network of `estimator=None`: batches are smaller on small tables, so that an epoch has steps enough."""
+    return BCEMLPClassifier(
+        (128, 128),
+        batch_size=int(np.clip(n_rows // 32, 16, 256)),
+        scoring="loss",
+        n_iter_no_change=16,
+        tol=0.0,
+        dtype="float32",
+    )
+
+
+@contextmanager
+def _unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Put back all attributes, should fit fail."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        for name in vars(estimator).keys() - before.keys():
+            delattr(estimator, name)
+        vars(estimator).update(before)
+        raise
+
+
+def _takes_sparse(encoder) -> bool:
+    """What an encoder says of itself; no, where it has no tags."""
+    try:
+        return bool(encoder.__sklearn_tags__().input_tags.sparse)
+    except (AttributeError, TypeError):
+        return False
+
+
+def _seeded(encoder: TransformerMixin, random_state: np.random.RandomState) -> TransformerMixin:
+    """A copy, with a seed wherever its random_state is None: the ensemble's random_state determines all."""
+    encoder = clone(encoder)
+    unset = [
+        name
+        for name, value in sorted(encoder.get_params().items(), key=lambda item: item[0])
+        if name.rpartition("__")[2] == "random_state" and value is None
+    ]
+    return encoder.set_params(**{name: random_state.randint(_SEEDS) for name in unset})
+
+
+def _encoded(encoder, X) -> NDArray[np.floating] | sp.csr_matrix:
+    """X as the encoder shows it, as members take it without another copy."""
+    table = encoder.transform(X)
+    try:
+        table = check_array(table, accept_sparse="csr", dtype=(np.float64, np.float32))
+    except ValueError as error:
+        raise ValueError(f"encoders: {encoder!r} gives what networks do not take. {error}") from error
+    if table.shape[0] != X.shape[0]:
+        raise ValueError(f"encoders: {encoder!r} gives {table.shape[0]} rows for {X.shape[0]}.")
+    return table
+
+
+def _folds(Y: np.ndarray, weighty: np.ndarray, n_folds: int, random_state) -> list[NDArray[np.int64]]:
+    """The rows of each fold. Those with weight are stratified: every fold has some of both classes."""
+    fold = np.empty(len(Y), np.intp)
+    if len(weighty) < len(Y):
+        fold = random_state.permutation(len(Y)) % n_folds
+    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=random_state.randint(_SEEDS))
+    for k, (_, held_out) in enumerate(splitter.split(weighty, Y[weighty])):
+        fold[weighty[held_out]] = k
+    return [np.flatnonzero(fold == k).astype(np.int64, copy=False) for k in range(n_folds)]
+
+
+def _out_of_fold(members: list[_Member], tables: list, n_rows: int) -> NDArray[np.float64]:
+    """For each row the mean probabilities of the members that did not train on it; NaN where there is none."""
+    P = np.zeros((n_rows, 2))
+    for member in members:
+        P[member.held_out] += member.estimator.predict_proba(tables[member.encoder][member.held_out])
+    P[P[:, 1] == 0] = np.nan  # no member says 0
+    return _shares(P)
+
+
+def _shares(P: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums of both classes' probabilities as mean ones, that add to 1: float32's add to 1 within its rounding."""
+    return P / P.sum(axis=1, keepdims=True)
+
+
+def _logits(P: np.ndarray) -> np.ndarray:
+    """From both columns: neither is rounded from the other."""
+    return np.log(P[:, 1]) - np.log(P[:, 0])
+
+
+def _tempered(P: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """sigmoid(logit / temperature) of both classes, strictly between 0 and 1."""
+    if temperature != 1:
+        Z = _logits(P) / temperature
+        P = np.column_stack((expit(-Z), expit(Z)))
+    return np.clip(P, np.nextafter(0, 1), np.nextafter(1, 0))
+
+
+def _best_temperature(logits: np.ndarray, positive: np.ndarray, sample_weight: np.ndarray | None) -> float:
+    """The temperature of least log loss."""
+
+    def loss(log_temperature: float) -> float:
+        Z = logits / np.exp(log_temperature)
+        return float(np.average(np.logaddexp(0, np.where(positive, -Z, Z)), weights=sample_weight))
+
+    # The loss is convex in 1 / temperature, so the minimum between the bounds is the one.
+    result = scipy.optimize.minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded")
+    return float(np.exp(result.x))
+
+
+def _scores(positive: np.ndarray, p: np.ndarray, sample_weight: np.ndarray | None) -> dict[str, float]:
+    weight = {"sample_weight": sample_weight}
+    return {
+        "log_loss": float(log_loss(positive, p, labels=[False, True], **weight)),
+        "roc_auc": float(roc_auc_score(positive, p, **weight)),
+        "brier": float(brier_score_loss(positive, p, **weight)),
+        "accuracy": float(accuracy_score(positive, p > 0.5, **weight)),
+    }
