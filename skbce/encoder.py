@@ -40,10 +40,11 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         Most bins of a column. Quantiles that coincide are one edge; a column of at most n_bins + 1 values has its edges
         at these values.
     include_value : bool, default=True
-        Whether the column itself, tamed as above, stands before its components.
+        Whether the column itself, tamed as above, stands before its components. A column of two values has one
+        component, 0 or 1, and the column itself would be that again, scaled: it never stands there.
     subsample : int or None, default=200_000
         Most values of a column that quantiles are taken from, drawn without replacement; None takes all. Minimum and
-        maximum, constant columns and missing values are always those of all rows.
+        maximum, columns of one or two values and missing values are always those of all rows.
     random_state : int, RandomState instance or None, default=None
         Draws the subsample. Not used where there are no more rows than that.
     n_threads : int or None, default=None
@@ -63,6 +64,8 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         What z is divided by: q75 - q25; where that is 0, (max - min) / 2. 0 where the column is constant.
     has_missing_ : ndarray of bool of shape (n_features_in_,)
         Columns with an indicator: those with missing values in fit, unless nothing else was in them.
+    has_two_values_ : ndarray of bool of shape (n_features_in_,)
+        Columns that had two values in fit, besides missing ones: one component, and no value before it.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where X had names that are all strings.
@@ -152,13 +155,14 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
             # One seed for all columns: what becomes of a column does not depend on those beside it.
             seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         columns = [self._fit_column(X[:, j], seed) for j in range(X.shape[1])]
-        edges, center, scale, has_missing = zip(*columns)
+        edges, center, scale, has_missing, has_two_values = zip(*columns)
         if not any(has_missing) and not any(len(of_column) for of_column in edges):
             raise ValueError("Every column of X is constant: there is nothing to encode.")
         self.edges_ = list(edges)
         self.center_ = np.array(center)
         self.scale_ = np.array(scale)
         self.has_missing_ = np.array(has_missing)
+        self.has_two_values_ = np.array(has_two_values)
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
@@ -199,9 +203,9 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "edges_")
         names = []
-        columns = zip(_check_feature_names_in(self, input_features), self.n_bins_, self.has_missing_)
-        for name, n_bins, has_missing in columns:
-            names += [name] * bool(self.include_value and n_bins)
+        of_X = _check_feature_names_in(self, input_features)
+        for name, has_value, n_bins, has_missing in zip(of_X, self._has_value(), self.n_bins_, self.has_missing_):
+            names += [name] * bool(has_value)
             names += [f"{name}_bin{t}" for t in range(1, n_bins + 1)]
             names += [f"{name}_missing"] * bool(has_missing)
         return np.array(names, dtype=object)
@@ -226,16 +230,17 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
             ensure_min_samples=2 if reset else 1,
         )
 
-    def _fit_column(self, column: np.ndarray, seed: int | None) -> tuple[np.ndarray, float, float, bool]:
-        """A column's edges, center and scale, and whether it has an indicator."""
+    def _fit_column(self, column: np.ndarray, seed: int | None) -> tuple[np.ndarray, float, float, bool, bool]:
+        """A column's edges, center and scale; whether it has an indicator, and whether it has two values."""
         column = np.ascontiguousarray(column)  # read once where rows lie together
         values = column[~np.isnan(column)]
         if values.size == 0:
-            return np.empty(0), np.nan, 0.0, False
+            return np.empty(0), np.nan, 0.0, False, False
         low, high = float(values.min()), float(values.max())
         has_missing = values.size < column.size
         if low == high:
-            return np.empty(0), low, 0.0, has_missing
+            return np.empty(0), low, 0.0, has_missing, False
+        has_two_values = bool(((values == low) | (values == high)).all())
         if seed is not None and values.size > self.subsample:
             rng = np.random.default_rng(seed)
             values = values[rng.choice(values.size, self.subsample, replace=False, shuffle=False)]
@@ -245,7 +250,11 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
             inner = _quantiles(values, np.arange(1, self.n_bins), self.n_bins)
             edges = np.unique([low, *inner, high])
         q25, center, q75 = _quantiles(values, np.array([1, 2, 3]), 4).tolist()
-        return edges, center, _scale(q25, q75, low, high), has_missing
+        return edges, center, _scale(q25, q75, low, high), has_missing, has_two_values
+
+    def _has_value(self) -> NDArray[np.bool_]:
+        """Columns that stand before their components themselves."""
+        return (self.n_bins_ > 0) & ~self.has_two_values_ & self.include_value
 
     def _plan(self) -> tuple[np.ndarray, np.ndarray, int]:
         """For columns that leave any output: where what lies, and center and scale; and the width of the output.
@@ -254,7 +263,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         components and its indicator begin.
         """
         n_bins = self.n_bins_
-        has_value = (n_bins > 0) & self.include_value
+        has_value = self._has_value()
         widths = has_value + n_bins + self.has_missing_
         start = np.cumsum(widths) - widths
         n_edges = np.array([len(edges) for edges in self.edges_])

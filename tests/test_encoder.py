@@ -39,6 +39,7 @@ numbers = st.one_of(
     st.integers(0, 4).map(lambda k: 1 + k * 2.0**-52),
 )
 columns = st.lists(numbers, min_size=2, max_size=40).filter(lambda values: min(values) < max(values))
+three_values = columns.filter(lambda values: len(set(values)) > 2)  # with two, the column itself is left out
 with_missing = st.lists(st.one_of(numbers, st.just(np.nan)), min_size=1, max_size=20)
 
 
@@ -95,8 +96,8 @@ def test_components_are_those_of_exact_arithmetic_for_any_numbers(values, X, n_b
 
 
 @search
-@given(columns, st.lists(numbers, min_size=1, max_size=20))
-@example([0.0, 0.0, 0.0, 0.0, 8.0], [0.0, 1.0, 1e300])  # quartiles that are equal
+@given(three_values, st.lists(numbers, min_size=1, max_size=20))
+@example([0.0, 0.0, 0.0, 0.0, 1.0, 8.0], [0.0, 1.0, 1e300])  # quartiles that are equal
 def test_value_is_that_of_exact_arithmetic_for_any_numbers(values, X):
     encoder = PiecewiseLinearEncoder().fit(column(values))
     if SUBNORMAL < encoder.scale_[0] < MAX:  # at these, scale_ is held to what float64 has
@@ -108,20 +109,21 @@ def test_value_is_that_of_exact_arithmetic_for_any_numbers(values, X):
 
 @search
 @given(columns, with_missing, st.integers(1, 12), st.booleans())
-@example([0.0] * 4 + [SUBNORMAL], [0.0, SUBNORMAL], 2, True)  # the quartiles are equal, and half the range rounds to 0
-@example([-MAX] * 5 + [MAX] * 2, [-MAX, MAX], 2, True)  # the quartiles are further apart than float64 goes
+@example([0.0] * 9 + [-SUBNORMAL, SUBNORMAL], [0.0, SUBNORMAL], 2, True)  # equal quartiles, a range of 2 bits
+@example([-MAX] * 5 + [MAX] * 2 + [0.0], [-MAX, MAX], 2, True)  # the quartiles are further apart than float64 goes
 def test_output_is_finite_and_bounded_for_any_numbers(values, X, n_bins, include_value):
     encoder = PiecewiseLinearEncoder(n_bins, include_value=include_value).fit(column(values))
     encoded = encoder.transform(column(X))
     assert encoded.dtype == np.float32
-    assert encoded.shape == (len(X), include_value + encoder.n_bins_[0])
-    components = encoded[:, int(include_value) :]
+    n_values = int(include_value and len(set(values)) > 2)
+    assert encoded.shape == (len(X), n_values + encoder.n_bins_[0])
+    components = encoded[:, n_values:]
     assert ((components >= 0) & (components <= 1)).all()
     assert (np.abs(encoded) <= 3).all()
 
 
 @search
-@given(columns, st.lists(numbers, min_size=2, max_size=20), st.integers(1, 12))
+@given(three_values, st.lists(numbers, min_size=2, max_size=20), st.integers(1, 12))
 def test_output_does_not_fall_where_the_column_rises(values, X, n_bins):
     encoded = PiecewiseLinearEncoder(n_bins).fit(column(values)).transform(column(sorted(X)))
     assert (np.diff(encoded, axis=0) >= 0).all()
@@ -146,7 +148,8 @@ def test_missing_values_are_encoded_as_the_median_beside_an_indicator(values, in
     X = column(values)
     encoder = PiecewiseLinearEncoder(4, include_value=include_value).fit(X)
     missing = np.isnan(X[:, 0])
-    encoded, n_columns = encoder.transform(X), include_value + encoder.n_bins_[0]
+    has_value = include_value and len(set(X[~missing, 0])) > 2
+    encoded, n_columns = encoder.transform(X), has_value + encoder.n_bins_[0]
     as_median = encoder.transform(column([encoder.center_[0]]))[0, :n_columns]
     assert_array_equal(encoded[missing, :n_columns], np.broadcast_to(as_median, (missing.sum(), n_columns)))
     assert_array_equal(encoded[:, n_columns:], column(missing) if missing.any() else np.empty((len(X), 0)))
@@ -165,7 +168,7 @@ TABLE = np.array([[0, 7, np.nan, 5, 1], [1, 7, np.nan, np.nan, 2], [1, 7, np.nan
 
 def test_constant_columns_are_left_out_and_their_missing_values_are_not():
     encoder = PiecewiseLinearEncoder().fit(TABLE)
-    names = ["x0", "x0_bin1", "x3_missing", "x4", "x4_bin1", "x4_bin2", "x4_missing"]
+    names = ["x0_bin1", "x3_missing", "x4", "x4_bin1", "x4_bin2", "x4_missing"]
     assert encoder.get_feature_names_out().tolist() == names
     assert encoder.n_bins_.tolist() == [1, 0, 0, 0, 2]
     assert encoder.has_missing_.tolist() == [False, False, False, True, True]
@@ -210,6 +213,31 @@ def test_column_of_few_values_has_an_edge_at_each_however_rare(rare):
     assert PiecewiseLinearEncoder(2).fit(X).edges_[0].tolist() == [0, 9]
 
 
+@pytest.mark.parametrize("missing", [[], [np.nan]], ids=["complete", "with missing"])
+@pytest.mark.parametrize("values", [[0.0, 1.0], [-7.0, 1e300]], ids=str)
+def test_column_of_two_values_is_one_indicator_alone(values, missing):
+    X = column([values[0]] * 5 + [values[1]] + missing)
+    encoder = PiecewiseLinearEncoder(4).fit(X)
+    assert encoder.has_two_values_.tolist() == [True]
+    expected = [[0.0], [1.0]] if not missing else [[0.0, 0.0], [1.0, 0.0]]
+    assert_array_equal(encoder.transform(column(values)), expected)
+    without = clone(encoder).set_params(include_value=False).fit(X)
+    assert_array_equal(without.transform(X), encoder.transform(X))
+    assert encoder.get_feature_names_out().tolist() == without.get_feature_names_out().tolist()
+
+
+def test_column_of_one_bin_and_many_values_keeps_its_value():
+    X = column([0.0] * 100 + [1.0, 2.0, 50.0])
+    encoder = PiecewiseLinearEncoder(2).fit(X)
+    assert encoder.edges_[0].tolist() == [0, 50]
+    assert encoder.get_feature_names_out().tolist() == ["x0", "x0_bin1"]
+
+
+def test_third_value_that_the_subsample_has_not_is_seen():
+    X = column([0.0, 1.0] * 500 + [0.25])
+    assert PiecewiseLinearEncoder(subsample=10, random_state=0).fit(X).get_feature_names_out().tolist()[0] == "x0"
+
+
 FRAME = pd.DataFrame({"age": [20, 35, 50, 65], "member": [True, False, True, True], "sum": [1.5, 2.5, 4.0, 9.0]})
 
 
@@ -252,7 +280,7 @@ def test_each_column_lies_where_its_name_says(n_rows, n_bins, include_value):
         outputs = {f"x{j}_missing": np.isnan(X[:, j])} if encoder.has_missing_[j] else {}
         for t, (left, right) in enumerate(pairwise(encoder.edges_[j]), 1):
             outputs[f"x{j}_bin{t}"] = np.clip((filled - left) / (right - left), 0, 1)
-        if include_value and encoder.n_bins_[j]:
+        if include_value and len(set(X[~np.isnan(X[:, j]), j])) > 2:
             z = (filled - encoder.center_[j]) / encoder.scale_[j]
             outputs[f"x{j}"] = z / np.sqrt(1 + (z / 3) ** 2)
         for name, expected in outputs.items():
@@ -371,7 +399,7 @@ def test_subsample_never_gives_more_bins_than_asked_for_nor_a_column_away(values
 def test_names_are_those_of_the_frame():
     encoder = PiecewiseLinearEncoder(2).set_output(transform="pandas").fit(FRAME)
     encoded = encoder.transform(FRAME)
-    names = ["age", "age_bin1", "age_bin2", "member", "member_bin1", "sum", "sum_bin1", "sum_bin2"]
+    names = ["age", "age_bin1", "age_bin2", "member_bin1", "sum", "sum_bin1", "sum_bin2"]
     assert encoded.columns.tolist() == encoder.get_feature_names_out().tolist() == names
     assert set(encoded.dtypes) == {np.dtype("float32")}
     assert encoder.feature_names_in_.tolist() == list(FRAME)
