@@ -428,13 +428,18 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _default_member(n_rows: int) -> BCEMLPClassifier:
-    """The network of `estimator=None`: batches are smaller on small tables, so that an epoch has steps enough."""
+    """The network of `estimator=None`: batches are smaller on small tables, so that an epoch has steps enough.
+
+    docs/tabular.md has where the other numbers come from.
+    """
     return BCEMLPClassifier(
         (128, 128),
         batch_size=int(np.clip(n_rows // 32, 16, 256)),
         scoring="loss",
         n_iter_no_change=16,
         tol=0.0,
+        weight_decay=1.0,
+        dropout=0.1,
         dtype="float32",
     )
 
