@@ -23,7 +23,7 @@ from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.utils import get_tags
 
 import skbce.ensemble
@@ -856,6 +856,12 @@ def test_members_share_the_rows(form):
     allowed = size / n_estimators + (size if form == "csc" else 0) + 100 * len(labels) + 2**20
     assert peak < allowed
     assert allowed < (2.2 if form == "csc" else 1) * size  # so a copy would be seen
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_an_encoder_gives_is_not_copied(dtype):
+    rows = X.astype(dtype)
+    assert np.shares_memory(skbce.ensemble._encoded(FunctionTransformer().fit(rows), rows), rows)
 
 
 def test_config_of_the_caller_reaches_the_members():
