@@ -704,8 +704,14 @@ def test_ctrl_c_keeps_members_that_are_done_and_those_in_training(monkeypatch, n
     """The signal comes with the first call of the kernels of the first member that would go on for ever."""
     before_blas = blas_threads()
     whole = ensemble(6, template(max_iter=2, tol=10.0)).fit(X, y)
-    pressed = threading.Event()
-    run_steps = doors.run_steps
+    pressed, all_begun = threading.Event(), threading.Event()
+    run_steps, wait = doors.run_steps, skbce.ensemble.wait
+
+    def wait_that_tells(*args, **kwargs):
+        all_begun.set()  # before, a signal may keep a thread from being known, and then it is as if none had begun
+        return wait(*args, **kwargs)
+
+    monkeypatch.setattr(skbce.ensemble, "wait", wait_that_tells)
 
     def press(k, estimator):
         if k < n_done:
@@ -714,6 +720,7 @@ def test_ctrl_c_keeps_members_that_are_done_and_those_in_training(monkeypatch, n
 
             def pressing(*args):
                 if not pressed.is_set():
+                    assert all_begun.wait(30)
                     pressed.set()
                     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
                 return run_steps(*args)
