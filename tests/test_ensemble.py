@@ -23,7 +23,7 @@ from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.utils import get_tags
 
 import skbce.ensemble
@@ -704,8 +704,14 @@ def test_ctrl_c_keeps_members_that_are_done_and_those_in_training(monkeypatch, n
     """The signal comes with the first call of the kernels of the first member that would go on for ever."""
     before_blas = blas_threads()
     whole = ensemble(6, template(max_iter=2, tol=10.0)).fit(X, y)
-    pressed = threading.Event()
-    run_steps = doors.run_steps
+    pressed, all_begun = threading.Event(), threading.Event()
+    run_steps, wait = doors.run_steps, skbce.ensemble.wait
+
+    def wait_that_tells(*args, **kwargs):
+        all_begun.set()  # before, a signal may keep a thread from being known, and then it is as if none had begun
+        return wait(*args, **kwargs)
+
+    monkeypatch.setattr(skbce.ensemble, "wait", wait_that_tells)
 
     def press(k, estimator):
         if k < n_done:
@@ -714,6 +720,7 @@ def test_ctrl_c_keeps_members_that_are_done_and_those_in_training(monkeypatch, n
 
             def pressing(*args):
                 if not pressed.is_set():
+                    assert all_begun.wait(30)
                     pressed.set()
                     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
                 return run_steps(*args)
@@ -856,6 +863,12 @@ def test_members_share_the_rows(form):
     allowed = size / n_estimators + (size if form == "csc" else 0) + 100 * len(labels) + 2**20
     assert peak < allowed
     assert allowed < (2.2 if form == "csc" else 1) * size  # so a copy would be seen
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_an_encoder_gives_is_not_copied(dtype):
+    rows = X.astype(dtype)
+    assert np.shares_memory(skbce.ensemble._encoded(FunctionTransformer().fit(rows), rows), rows)
 
 
 def test_config_of_the_caller_reaches_the_members():
