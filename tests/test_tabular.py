@@ -362,6 +362,10 @@ def test_failing_fit_leaves_the_old_state(bad):
             fit(bad)
         assert vars(encoder) == before
         assert_array_equal(encoder.transform(X), encoded)
+    new = TableEncoder()
+    with pytest.raises(ValueError, match=r"Column|nothing to encode"):
+        new.fit(bad)
+    assert vars(new) == vars(TableEncoder())
 
 
 def test_failing_mean_targets_leave_the_old_state():
