@@ -265,13 +265,14 @@ class _Levels:
         self.mean_target: np.ndarray | None = None
         self.indicators = ["(missing)" if text is None else text for text in found]
         self.pattern_of = np.arange(n + 1)
-        self.pattern = np.eye(n + 1, n)
         if n == 1:
             self.indicators, self.pattern = [], np.empty((2, 0))
         elif n == 2:
             # An unseen one is neither: in the middle.
             self.indicators, self.pattern = self.indicators[1:], np.array([[0.0], [1.0], [0.5]])
-        elif self.are_many:
+        elif not self.are_many:
+            self.pattern = np.eye(n + 1, n)
+        else:
             frequent = sorted(range(n), key=lambda c: -counts[found[c]])[: max_categories - 1]
             kept = sorted(frequent)
             self.indicators = [self.indicators[c] for c in kept] + ["(other)"]

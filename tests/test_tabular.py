@@ -3,6 +3,7 @@
 import datetime
 import pickle
 import re
+import tracemalloc
 from decimal import Decimal
 from fractions import Fraction
 
@@ -361,6 +362,10 @@ def test_failing_fit_leaves_the_old_state(bad):
             fit(bad)
         assert vars(encoder) == before
         assert_array_equal(encoder.transform(X), encoded)
+    new = TableEncoder()
+    with pytest.raises(ValueError, match=r"Column|nothing to encode"):
+        new.fit(bad)
+    assert vars(new) == vars(TableEncoder())
 
 
 def test_failing_mean_targets_leave_the_old_state():
@@ -471,6 +476,16 @@ def test_column_of_identifiers_tells_nothing_and_is_constant():
     encoder = TableEncoder(random_state=0)
     assert set(encoder.fit_transform(X, y)[:, -1]) == {0.5}
     assert set(encoder.transform(X)[:, -1]) == {0.5}
+
+
+def test_memory_grows_with_the_rows_and_not_with_the_square_of_the_categories():
+    X, y = frame_of([f"id{k // 2}" for k in range(20_000)]), np.arange(20_000) % 2
+    tracemalloc.start()
+    encoded = TableEncoder(random_state=0).fit_transform(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # 33 numbers a row, 5 MB, and 3 times that at most; 10,000 x 10,000 would be 800 MB.
+    assert peak < 4 * encoded.nbytes
 
 
 def test_mean_targets_are_close_to_the_probabilities_where_categories_differ():
