@@ -1,4 +1,4 @@
-"""BCEMLPClassifier: the one place that knows scikit-learn. It validates once, encodes labels, publishes attributes."""
+"""BCEMLPClassifier: scikit-learn's rules. It validates once, encodes labels, trains, publishes attributes."""
 
 import copy
 import inspect
