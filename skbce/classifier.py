@@ -16,20 +16,28 @@ from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
-    check_classification_targets,
-    type_of_target,
-    unique_labels,
 )
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbce._callbacks import CallbackSupportMixin, EpochTasks
 from skbce._class_weight import ClassWeight, row_weights
 from skbce._config import documentation_url
+from skbce._inputs import (
+    Table,
+    accepted_dtypes,
+    check_both_classes,
+    conversion,
+    converted_weight,
+    encoded,
+    kernel_table,
+    validated,
+    validation_targets,
+)
 from skbce._parameters import ACTIVATIONS, Layout, known_activations, known_layout
 from skbce._prediction import fill_input_gradients, fill_logits
 from skbce._threads import thread_limit, working
@@ -48,8 +56,6 @@ from skbce._training import (
 )
 from skbce._version import __version__
 from skbce.kernels import doors
-
-Table = ArrayLike | sp.spmatrix | sp.sparray
 
 # Rows x parameters below which BLAS starts no threads of its own, so that it need not be held to one (OpenBLAS does
 # from 9216 multiply-adds of a matrix with a vector, and from 262144 of two matrices).
@@ -534,7 +540,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         theta = layout.shared(self.coefs_, self.intercepts_)
         dX = np.empty(X.shape, theta.dtype)
         with nullcontext() if 2 * len(dX) * layout.n_parameters < _BLAS_STAYS_ALONE else working():
-            fill_input_gradients(layout, theta, _table(X, theta.dtype), int(output), dX, self.n_threads)
+            fill_input_gradients(layout, theta, kernel_table(X, theta.dtype), int(output), dX, self.n_threads)
         return dX
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -603,8 +609,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self._check_combinations(validation)
         dtype = self._precision(continues)
         given_X = X
-        X, y, sample_weight = self._validated(X, y, sample_weight, dtype, reset=not continues)
-        Y, labels = self._encoded(y, continues, incremental)
+        X, y, sample_weight = validated(self, X, y, sample_weight, dtype, reset=not continues)
+        Y, labels = encoded(self, y, continues, incremental)
         sample_weight = self._with_class_weight(sample_weight, Y, labels, incremental)
         layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation, sp.issparse(X), self.dropout)
         random_state = check_random_state(self.random_state)
@@ -613,8 +619,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             theta = self._converted_theta(layout, dtype)
         else:
             theta = layout.initial(random_state, dtype or X.dtype)
-        weight = _converted_weight(sample_weight, theta.dtype)
-        sample = Sample(_table(X, theta.dtype), Y, weight, smoothing=self.label_smoothing)
+        weight = converted_weight(sample_weight, theta.dtype)
+        sample = Sample(kernel_table(X, theta.dtype), Y, weight, smoothing=self.label_smoothing)
         history = self._history(continues)
         held_out = None
         if self.solver != "lbfgs":
@@ -728,61 +734,6 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             raise ValueError(f"The parameters of the model to go on with are too large for dtype={self.dtype!r}.")
         return theta
 
-    def _validated(self, X, y, sample_weight, dtype: np.dtype | None, reset: bool):
-        """X, y and sample_weight as arrays, checked for what does not depend on the labels."""
-        with _conversion():
-            X, y = validate_data(
-                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=_accepted_dtypes(dtype), reset=reset
-            )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y.toarray() if sp.issparse(y) else y, warn=True)
-        y = typed_labels(y)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-            if not sample_weight.any():
-                raise ValueError("sample_weight is zero for every row; at least one must be positive.")
-        return X, y, sample_weight
-
-    def _encoded(self, y, continues: bool, incremental: bool) -> tuple[np.ndarray, dict]:
-        """Y, 0 or 1 of shape (n_samples, n_outputs), and the attributes that describe the labels."""
-        check_classification_targets(y)
-        kind = type_of_target(y, input_name="y", raise_unknown=True)
-        known = self.classes_ if continues or incremental else None
-        is_sparse = sp.issparse(y)
-        if kind == "multilabel-indicator":
-            y = y.toarray() if is_sparse else y
-            Y = np.ascontiguousarray(y, dtype=np.uint8)
-            if (y != Y).any() or Y.max() > 1:
-                raise ValueError(f"y as an indicator matrix must hold 0 and 1, got {np.unique(y)}.")
-            if continues and (not self._multilabel or Y.shape[1] != self.n_outputs_):
-                raise ValueError(f"y has {Y.shape[1]} columns; the network was trained with {self.n_outputs_}.")
-            classes = np.arange(Y.shape[1])
-            if known is not None and not np.array_equal(known, classes):
-                raise ValueError(f"classes must be the numbers of y's {Y.shape[1]} columns, got {known}.")
-            return Y, {"classes_": classes, "_multilabel": True, "_sparse_targets": is_sparse}
-        found = unique_labels(y) if kind in ("binary", "multiclass") else None
-        if known is not None and found is not None:
-            found = self._checked_labels(found, known, incremental)
-        if found is None or len(found) > 2:
-            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
-        if len(found) < 2:
-            raise ValueError(f"y needs two classes, and contains only one class: {found.tolist()[0]!r}.")
-        Y = (y == found[1]).astype(np.uint8).reshape(-1, 1)
-        return Y, {"classes_": found, "_multilabel": False, "_sparse_targets": False}
-
-    def _checked_labels(self, found: np.ndarray, known: np.ndarray, incremental: bool) -> np.ndarray:
-        """The labels that the network knows, after a look whether y fits them."""
-        if getattr(self, "_multilabel", False):
-            raise ValueError(f"y has one column; the network was trained with {self.n_outputs_}.")
-        if incremental and not np.isin(found, known).all():
-            raise ValueError(f"`y` has classes not in `self.classes_`. `self.classes_` has {known}. 'y' has {found}.")
-        if not incremental and set(found) != set(known):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                f"Previously got {known}, `y` has {found}"
-            )
-        return known
-
     def _layer_units(self, n_features: int, n_outputs: int) -> list[int]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if np.iterable(sizes) else [sizes]
@@ -877,22 +828,11 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _validation_sample(self, X_val, y_val, sample_weight_val, n_outputs: int, labels: dict, dtype):
         """X_val as an array, and the sample that it is, checked against what training knows."""
         try:
-            X_val, y_val, weight = self._validated(X_val, y_val, sample_weight_val, dtype, reset=False)
-            table, weight = _table(X_val, dtype), _converted_weight(weight, dtype)
+            X_val, y_val, weight = validated(self, X_val, y_val, sample_weight_val, dtype, reset=False)
+            table, weight = kernel_table(X_val, dtype), converted_weight(weight, dtype)
         except ValueError as error:
             raise ValueError(f"X_val, y_val, sample_weight_val: {error}") from error
-        y_val = y_val.toarray() if sp.issparse(y_val) else y_val
-        if labels["_multilabel"]:
-            if y_val.ndim != 2 or y_val.shape[1] != n_outputs or not ((y_val == 0) | (y_val == 1)).all():
-                raise ValueError(f"y_val must hold 0 and 1 in {n_outputs} columns, as y.")
-            Y = np.ascontiguousarray(y_val, dtype=np.uint8)
-        else:
-            known = labels["classes_"].tolist()
-            unknown = set(y_val.tolist()) - set(known) if y_val.ndim == 1 else None
-            if unknown is None or unknown:
-                raise ValueError(f"y_val must be a column of the labels of y, {known}; got {unknown or y_val.shape}.")
-            Y = (y_val == labels["classes_"][1]).astype(np.uint8).reshape(-1, 1)
-            _check_both_classes("y_val has", Y, labels, "Give it rows of both.")
+        Y = validation_targets(y_val, n_outputs, labels)
         return X_val, Sample(table, Y, weight)
 
     def _fit_stochastic(
@@ -1014,7 +954,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             )
         if not labels["_multilabel"]:
             advice = "Raise validation_fraction, or give X_val and y_val with rows of both classes."
-            _check_both_classes("The validation set of early_stopping has", sample.Y[held_out], labels, advice)
+            check_both_classes("The validation set of early_stopping has", sample.Y[held_out], labels, advice)
         for name, rows in (("training", train), ("validation", held_out)):
             if sample.weight is not None and not sample.weight[rows].any():
                 raise ValueError(f"sample_weight is zero for every row of the {name} set of early_stopping.")
@@ -1027,7 +967,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         layout = self._layout(sp.issparse(X))
         theta = layout.shared(self.coefs_, self.intercepts_)
         Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
-        table = _table(X, theta.dtype)
+        table = kernel_table(X, theta.dtype)
         with nullcontext() if len(Z) * layout.n_parameters < _BLAS_STAYS_ALONE else working():
             fill_logits(layout, theta, table, None, Z, self.n_threads)
         return Z
@@ -1036,8 +976,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """X to predict, as it is where scikit-learn's validation would return it so, else validated."""
         if self._needs_no_validation(X):
             return X
-        dtypes = _accepted_dtypes(getattr(self.coefs_[0], "dtype", None))
-        with _conversion():
+        dtypes = accepted_dtypes(getattr(self.coefs_[0], "dtype", None))
+        with conversion():
             return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtypes, reset=False)
 
     def _needs_no_validation(self, X) -> bool:
@@ -1061,16 +1001,16 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Cost function, layout and theta of this network on X and y: fitted, or initialised as fit would."""
         fitted = self.__sklearn_is_fitted__()
         dtype = dtype or (self.coefs_[0].dtype if fitted else self._precision(continues=False))
-        X, y, sample_weight = self._validated(X, y, sample_weight, dtype, reset=not fitted)
-        Y, _ = self._encoded(y, continues=fitted, incremental=fitted)
+        X, y, sample_weight = validated(self, X, y, sample_weight, dtype, reset=not fitted)
+        Y, _ = encoded(self, y, continues=fitted, incremental=fitted)
         if fitted:
             layout = self._layout(sp.issparse(X))
             theta = layout.flat(self.coefs_, self.intercepts_, dtype)
         else:
             layout = Layout(self._layer_units(X.shape[1], Y.shape[1]), self.activation, sp.issparse(X))
             theta = layout.initial(check_random_state(self.random_state), dtype or X.dtype)
-        weight = _converted_weight(sample_weight, theta.dtype)
-        sample = Sample(_table(X, theta.dtype), Y, weight, smoothing=self.label_smoothing)
+        weight = converted_weight(sample_weight, theta.dtype)
+        sample = Sample(kernel_table(X, theta.dtype), Y, weight, smoothing=self.label_smoothing)
         cost = CostFunction(layout, sample, self.alpha, theta.dtype, thread_limit(self.n_threads))
         return cost, layout, theta
 
@@ -1083,13 +1023,6 @@ class _End:
     message: str = ""
 
 
-def typed_labels(y):
-    """Labels of one type, in an array that says so."""
-    if y.dtype == object and y.ndim == 1 and len({type(label) for label in y}) == 1 and not isinstance(y[0], str):
-        return np.array(y.tolist())
-    return y
-
-
 def _takes_sample_weight(scorer: Callable[..., float]) -> bool:
     """Whether the scorer, or the metric that scikit-learn made it of, knows weights."""
     try:
@@ -1097,56 +1030,3 @@ def _takes_sample_weight(scorer: Callable[..., float]) -> bool:
     except ValueError:  # something built in, without a signature
         return False
     return any(one.name == "sample_weight" or one.kind is one.VAR_KEYWORD for one in parameters)
-
-
-def _check_both_classes(what: str, Y: np.ndarray, labels: dict, advice: str) -> None:
-    """An error where rows to validate on have one class: no score tells a good model from a constant one there."""
-    if Y.min() == Y.max():
-        raise ValueError(f"{what} only the class {labels['classes_'].tolist()[Y[0, 0]]!r}. {advice}")
-
-
-def _accepted_dtypes(dtype) -> tuple[type, type]:
-    """Precisions that X may stay in; anything else is converted to the first, which is the one to compute in."""
-    return (np.float32, np.float64) if dtype == np.float32 else (np.float64, np.float32)
-
-
-def _conversion() -> np.errstate:
-    """No warnings about numbers too large for float32: the error that follows tells of them."""
-    return np.errstate(over="ignore", invalid="ignore")
-
-
-def _converted_weight(sample_weight: np.ndarray | None, dtype) -> np.ndarray | None:
-    """sample_weight in the precision of the model, which must hold it."""
-    if sample_weight is None:
-        return None
-    with np.errstate(over="ignore"):
-        weight = sample_weight.astype(dtype, copy=False)
-    # In float32, 1 / total must be a number too.
-    if not (np.isfinite(weight).all() and weight.sum(dtype=np.float64) > np.finfo(dtype).tiny):
-        raise ValueError(f"sample_weight is too large or too small for {np.dtype(dtype)}, the precision of the model.")
-    return weight
-
-
-def _table(X, dtype) -> doors.Table:
-    """X for kernels that compute in dtype: CSR, or an array whose elements lie at whole steps.
-
-    Raises
-    ------
-    ValueError
-        For numbers beyond dtype, and for indices of a sparse X that point outside of it.
-    """
-    if X.shape[1] > np.iinfo(np.int32).max:
-        raise ValueError(f"X has {X.shape[1]} columns; {np.iinfo(np.int32).max} are the most.")
-    if sp.issparse(X):
-        # A new matrix on the same arrays: the check below may cut them to length.
-        X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
-        X.check_format(full_check=True)  # indices outside X would be read outside W
-        X = X.tocsr()
-        values = X.data
-    else:
-        X = values = np.require(X, requirements="A")
-    if dtype == np.float32 and values.dtype == np.float64 and values.size:
-        limit = np.finfo(np.float32).max
-        if values.max() > limit or values.min() < -limit:
-            raise ValueError("X contains numbers too large for float32, the precision of the model.")
-    return doors.Table(X)

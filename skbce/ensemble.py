@@ -26,9 +26,10 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from skbce._inputs import Table, encoded, typed_labels
 from skbce._threads import thread_limit
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
-from skbce.classifier import BCEMLPClassifier, Table, typed_labels
+from skbce.classifier import BCEMLPClassifier
 from skbce.encoder import PiecewiseLinearEncoder
 
 _SEEDS = np.iinfo(np.int32).max
@@ -197,11 +198,11 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
         with _unchanged_on_error(self):
             X, y, sample_weight = self._validated(X, y, sample_weight)
             template = self._template(len(y))
-            Y, labels = template._encoded(y, continues=False, incremental=False)
+            Y, labels = encoded(template, y, continues=False, incremental=False)
             random_state = check_random_state(self.random_state)
             members = self._members(template, Y.ravel(), labels["classes_"], sample_weight, random_state)
             encoders = [_seeded(encoder, random_state) for encoder in self._encoder_list()]
-            tables = [_encoded(encoder.fit(X), X) for encoder in encoders] or [X]
+            tables = [_encoded_table(encoder.fit(X), X) for encoder in encoders] or [X]
             interrupted = self._train(members, tables, y, sample_weight, deadline)
             trained = [member for member in members if member.is_trained]
             if interrupted and not trained:
@@ -231,7 +232,7 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
         X = self._checked_table(X, reset=False)
         P = np.zeros((X.shape[0], 2))
         for encoder in sorted(set(self._encoder_of)):
-            table = _encoded(self.encoders_[encoder], X) if self.encoders_ else X
+            table = _encoded_table(self.encoders_[encoder], X) if self.encoders_ else X
             for member, its_encoder in zip(self.estimators_, self._encoder_of, strict=True):
                 if its_encoder == encoder:
                     P += member.predict_proba(table)
@@ -476,7 +477,7 @@ def _seeded(encoder: TransformerMixin, random_state: np.random.RandomState) -> T
     return encoder.set_params(**{name: random_state.randint(_SEEDS) for name in unset})
 
 
-def _encoded(encoder, X) -> NDArray[np.floating] | sp.csr_matrix:
+def _encoded_table(encoder, X) -> NDArray[np.floating] | sp.csr_matrix:
     """X as the encoder shows it, as members take it without another copy."""
     table = encoder.transform(X)
     try:

@@ -11,7 +11,8 @@ from skbce._threads import working
 from skbce._training import CostFunction
 
 if TYPE_CHECKING:
-    from skbce.classifier import BCEMLPClassifier, Table
+    from skbce._inputs import Table
+    from skbce.classifier import BCEMLPClassifier
 
 # Steps tried in turn. With 1e-3 the truncation (h^4) and the rounding (1e-16 / h) of a smooth cost both lie near 1e-12;
 # where relu's kink falls within a step, a shorter one avoids it, at the price of more rounding.

@@ -868,7 +868,7 @@ def test_members_share_the_rows(form):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_what_an_encoder_gives_is_not_copied(dtype):
     rows = X.astype(dtype)
-    assert np.shares_memory(skbce.ensemble._encoded(FunctionTransformer().fit(rows), rows), rows)
+    assert np.shares_memory(skbce.ensemble._encoded_table(FunctionTransformer().fit(rows), rows), rows)
 
 
 def test_config_of_the_caller_reaches_the_members():
