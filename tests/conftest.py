@@ -5,6 +5,7 @@ import os
 import pytest
 from threadpoolctl import threadpool_limits
 
+from skbce import _threads
 from tests.model_checks import blas_threads
 
 # Figures without windows, also in the documents' examples.
@@ -18,3 +19,9 @@ def two_blas_threads():
         before = blas_threads()
         assert set(before) == {2}
         yield before
+
+
+@pytest.fixture
+def all_threads(monkeypatch):
+    """Every run takes all threads that n_threads allows, as on a machine with so many cores."""
+    monkeypatch.setattr(_threads.Pace, "choose", lambda self: (self._limit, 60.0))

@@ -9,7 +9,7 @@ from skbce import BCEMLPClassifier, _threads, check_gradients
 from skbce._parameters import Layout, Workspace, known_dropout
 from skbce.kernels import doors
 from tests import numpy_twin as twin
-from tests.model_checks import assert_same_bits, parameters_of
+from tests.model_checks import assert_same_bits, parameters_of, rows_for_threads
 
 DTYPES = (np.float32, np.float64)
 
@@ -28,13 +28,7 @@ def mask(p, rows, units, seed=1, step=1, layer=1, first_row=0, dtype=np.float64)
 
 
 def table(n_rows=1800, n_features=60, dtype=np.float64, sparse=False):
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((n_rows, n_features)).astype(dtype)
-    y = (X[:, 0] - X[:, 1] > 0).astype(int)
-    if sparse:
-        X[rng.random(X.shape) < 0.8] = 0
-        X = sp.csr_matrix(X)
-    return X, y
+    return rows_for_threads(n_rows, n_features, dtype, sparse)
 
 
 def classifier(**parameters):
@@ -199,12 +193,6 @@ def test_mean_over_many_masks_is_the_layer_without():
     # A M has the standard deviation |A| sqrt(p / (1 - p)); 40 means of n stay within 5 of theirs.
     assert (np.abs(seen.mean(axis=0) - A) <= 5 * np.abs(A) * np.sqrt(p / (1 - p) / n)).all()
     assert set(np.unique((seen / A).round(9))) == {0, round(1 / (1 - p), 9)}
-
-
-@pytest.fixture
-def all_threads(monkeypatch):
-    """Every run takes all threads that n_threads allows, as on a machine with so many cores."""
-    monkeypatch.setattr(_threads.Pace, "choose", lambda self: (self._limit, 60.0))
 
 
 PARAMETERS = {

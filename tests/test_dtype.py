@@ -1,7 +1,6 @@
 """The parameter dtype: a precision asked for gives the model of a table in that precision, without a copy of it."""
 
 import copy
-import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from skbce import BCEMLPClassifier, check_gradients
-from tests.model_checks import assert_same_bits, parameters_of
+from tests.model_checks import assert_same_bits, parameters_of, peak_bytes
 
 # A few epochs show what these tests claim, and do not converge.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -130,16 +129,6 @@ def test_other_tables_are_read_in_the_precision_asked_for(dtype, as_table):
     for array, reference in zip(parameters_of(clf), parameters_of(expected), strict=True):
         assert array.dtype == dtype
         np.testing.assert_allclose(array, reference, rtol=rtol, atol=rtol)
-
-
-def peak_bytes(call):
-    """The most memory that `call` held at once beyond what was held before; NumPy reports to tracemalloc."""
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("early_stopping", [False, True], ids=["", "early stopping"])

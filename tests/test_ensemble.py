@@ -5,7 +5,6 @@ import gc
 import pickle
 import signal
 import threading
-import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -30,7 +29,7 @@ import skbce.ensemble
 from skbce import BCEMLPClassifier, BCEMLPEnsembleClassifier, PiecewiseLinearEncoder
 from skbce._training import Outcome
 from skbce.kernels import doors
-from tests.model_checks import assert_same_bits, blas_threads, parameters_of
+from tests.model_checks import assert_same_bits, blas_threads, parameters_of, peak_bytes
 
 ignores_max_iter = pytest.mark.filterwarnings(
     "ignore:.*had not converged after max_iter:sklearn.exceptions.ConvergenceWarning"
@@ -852,12 +851,7 @@ def test_members_share_the_rows(form):
     n_estimators = 6
     clf = ensemble(n_estimators, template(max_iter=1, batch_size=500, dtype="float32"), n_threads=2)
     gc.collect()
-    tracemalloc.start()
-    try:
-        clf.fit(given, labels)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    peak = peak_bytes(lambda: clf.fit(given, labels))
     # A fold at a time is copied for out-of-fold probabilities; CSC becomes CSR, once. Beside that, numbers of rows,
     # targets and probabilities: some 100 bytes a row, of 240 and more.
     allowed = size / n_estimators + (size if form == "csc" else 0) + 100 * len(labels) + 2**20

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,7 +18,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from skbce import BCEMLPClassifier, check_gradients
 from tests import numpy_twin as twin
-from tests.model_checks import assert_same_bits, parameters_of
+from tests.model_checks import assert_same_bits, parameters_of, peak_bytes
 
 # A few epochs show what these tests claim, and do not converge.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -44,16 +43,6 @@ def counts(n_rows=90, n_features=6):
 
 def indicator(X, n_outputs=3):
     return (X[:, :n_outputs] > 0.2).astype(int)
-
-
-def peak_bytes(call):
-    """The most memory that `call` held at once beyond what was held before; NumPy reports to tracemalloc."""
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 LABELS = {

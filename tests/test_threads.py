@@ -9,32 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 import joblib
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skbce import BCEMLPClassifier, _threads
 from skbce._parameters import Layout
 from skbce.kernels import doors
-from tests.model_checks import blas_threads
+from tests.model_checks import blas_threads, rows_for_threads
 
 ignores_max_iter = pytest.mark.filterwarnings("ignore:.*(Maximum iterations|failed to converge):UserWarning")
-
-
-@pytest.fixture
-def all_threads(monkeypatch):
-    """Every run takes all threads that n_threads allows, as on a machine with so many cores."""
-    monkeypatch.setattr(_threads.Pace, "choose", lambda self: (self._limit, 60.0))
-
-
-def table(n_rows, n_features, dtype, sparse):
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((n_rows, n_features)).astype(dtype)
-    y = (X[:, 0] - X[:, 1] > 0).astype(int)
-    if sparse:
-        X[rng.random(X.shape) < 0.8] = 0
-        X = sp.csr_matrix(X)
-    return X, y
 
 
 def fitted(n_threads, X, y, **parameters):
@@ -67,7 +50,7 @@ PARAMETERS = {
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS)
 def test_any_number_of_threads_gives_the_same_bits(all_threads, parameters, sparse, dtype):
-    X, y = table(1800, 60, dtype, sparse)
+    X, y = rows_for_threads(1800, 60, dtype, sparse)
     assert Layout((60, 64, 32, 1), "relu").network.shards(800) == 8
     expected = fitted(1, X, y, **parameters)
     for n_threads in (2, 3, 4, 8):
@@ -82,7 +65,7 @@ def test_any_number_of_threads_gives_the_same_bits(all_threads, parameters, spar
 
 @ignores_max_iter
 def test_bits_do_not_depend_on_threads_that_change_in_the_middle(monkeypatch):
-    X, y = table(1800, 60, np.float32, False)
+    X, y = rows_for_threads(1800, 60, np.float32, False)
     expected = fitted(1, X, y)
     turns = iter(np.random.default_rng(3).integers(1, 5, 1000))
     monkeypatch.setattr(_threads.Pace, "choose", lambda self: (int(next(turns)), -1.0))  # a step a run
@@ -189,7 +172,7 @@ def assert_same_parameters(clf, expected):
 
 @ignores_max_iter
 def test_two_threaded_fits_at_once_give_the_bits_of_one_after_the_other(all_threads, monkeypatch):
-    tables = [table(1800 + 100 * i, 60, np.float32, False) for i in range(2)]
+    tables = [rows_for_threads(1800 + 100 * i, 60, np.float32, False) for i in range(2)]
     expected = [fitted(2, X, y) for X, y in tables]
     run_steps, both, met = doors.run_steps, threading.Barrier(2), set()
 
@@ -210,7 +193,7 @@ def test_two_threaded_fits_at_once_give_the_bits_of_one_after_the_other(all_thre
 @ignores_max_iter
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_grid_search_with_two_jobs_gives_the_results_of_one(two_blas_threads, backend):
-    X, y = table(400, 20, np.float64, False)
+    X, y = rows_for_threads(400, 20, np.float64, False)
     clf = BCEMLPClassifier((16,), max_iter=5, learning_rate_init=0.01, random_state=0)
     grid = {"alpha": [1e-4, 10.0], "batch_size": [50, 100]}
     one = GridSearchCV(clf, grid, cv=2, scoring="neg_log_loss", return_train_score=True).fit(X, y)
@@ -227,7 +210,7 @@ def test_grid_search_with_two_jobs_gives_the_results_of_one(two_blas_threads, ba
 @ignores_max_iter
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning", "ignore:One or more of the test scores")
 def test_blas_has_its_own_number_of_threads_after_a_threaded_grid_search_whose_fits_fail(two_blas_threads):
-    X, y = table(400, 20, np.float64, False)
+    X, y = rows_for_threads(400, 20, np.float64, False)
     clf = BCEMLPClassifier((16,), solver="sgd", max_iter=5, random_state=0)
     with joblib.parallel_backend("threading"):
         search = GridSearchCV(clf, {"learning_rate_init": [1e-3, 1e200] * 2}, cv=2, n_jobs=2).fit(X, y)
@@ -238,7 +221,7 @@ def test_blas_has_its_own_number_of_threads_after_a_threaded_grid_search_whose_f
 @ignores_max_iter
 @pytest.mark.parametrize("diverging_ends", ["first", "last"])
 def test_blas_is_as_found_after_overlapping_fits_of_which_one_diverges(monkeypatch, two_blas_threads, diverging_ends):
-    X, y = table(400, 20, np.float64, False)
+    X, y = rows_for_threads(400, 20, np.float64, False)
     inside, may_go = ({name: threading.Event() for name in ("good", "bad")} for _ in range(2))
     run_steps = doors.run_steps
 
@@ -273,7 +256,7 @@ def test_blas_is_as_found_after_overlapping_fits_of_which_one_diverges(monkeypat
 
 def test_loky_workers_share_the_cores_and_leave_blas_as_they_found_it(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # joblib's workers keep a number that is set
-    X, y = table(1800, 60, np.float32, False)
+    X, y = rows_for_threads(1800, 60, np.float32, False)
 
     def work():  # a nested function is sent by value: the worker need not find this module
         from unittest.mock import patch
