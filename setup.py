@@ -142,8 +142,10 @@ def level_names() -> list[str]:
 
 def doors(level: str) -> Extension:
     """All kernels and their doors, for one instruction set."""
-    depends = [str(path) for path in sorted(KERNELS.glob("*.pxd"))]
-    return Extension(f"skbce.kernels.doors_{level}", [str(KERNELS / "doors.pyx")], depends=depends)
+    depends = [str(path) for path in sorted((*KERNELS.glob("*.pxd"), *KERNELS.glob("*.h")))]
+    return Extension(
+        f"skbce.kernels.doors_{level}", [str(KERNELS / "doors.pyx")], include_dirs=[str(KERNELS)], depends=depends
+    )
 
 
 setup(

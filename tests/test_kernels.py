@@ -311,6 +311,37 @@ def test_logits_are_the_twins_for_any_table_order_and_block(order, kind, dtype):
         assert np.abs(Z - expected).max() <= 16 * np.finfo(dtype).eps * np.abs(expected).max()
 
 
+# Around every width at which products take another way: a vector of 4 to 16 numbers, panels of up to four vectors, and
+# more rows than a packed panel has; 1 to 13 rows are one tile and each smaller one.
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_out", [2, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 33, 47, 48, 63, 64, 65, 80, 100, 128, 300])
+@pytest.mark.parametrize("n_in", [2, 8, 16, 19, 64, 129, 260])
+def test_products_of_any_shape_are_those_of_a_wider_type_and_stay_in_their_arrays(n_in, n_out, dtype):
+    rng = np.random.default_rng(0)
+    for rows in (1, 2, 3, 5, 6, 13, 128):
+        A, dZ = rng.normal(size=(rows, n_in)).astype(dtype), rng.normal(size=(rows, n_out)).astype(dtype)
+        W, b = rng.normal(size=(n_in, n_out)).astype(dtype), rng.normal(size=n_out).astype(dtype)
+        outputs = {name: guarded(size, dtype) for name, size in (("Z", dZ.size), ("dW", W.size), ("dA", A.size))}
+        Z, dW, dA = (array.reshape(-1, n) for (array, _), n in zip(outputs.values(), (n_out, n_out, n_in)))
+        doors.layer_forward(A, W, b, Z)
+        doors.layer_gradient(A, dZ, dW)
+        doors.layer_backward(ACTIVATIONS.index("identity"), A, dZ, W, dA, np.zeros(n_in, dtype))
+        assert all(is_kept() for _, is_kept in outputs.values())
+        wide = [array.astype(np.longdouble) for array in (A, W, b, dZ)]
+        exact = [product(*wide) for product in PRODUCTS]
+        sizes = [product(*map(abs, wide)) for product in PRODUCTS]
+        # A sum of k products rounds by at most k + 1 times half a unit of the sum of their sizes.
+        for name, found, expected, size, k in zip(outputs, (Z, dW, dA), exact, sizes, (n_in, rows, n_out)):
+            assert (abs(found - expected) <= (k + 1) * np.finfo(dtype).eps / 2 * size).all(), name
+
+
+PRODUCTS = (
+    lambda A, W, b, dZ: b + A @ W,
+    lambda A, W, b, dZ: A.T @ dZ,
+    lambda A, W, b, dZ: dZ @ W.T,
+)
+
+
 @pytest.mark.parametrize("stored", DTYPES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", [kind for kind in TABLES if "CSR" not in kind])

@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_
 
 from skbce.kernels cimport steps
 from skbce.kernels.activations cimport (
-    Activation, activate, activate_backward, activate_storing, add_rows, derivative_in_place, fill_rows, needs_Z,
+    Activation, activate, activate_backward, activate_storing, add_rows, derivative_in_place, needs_Z,
     unit_backward,
 )
 from skbce.kernels.dropout cimport drop
@@ -22,7 +22,7 @@ from skbce.kernels.network cimport fill_input_gradients, fill_logits, workspace_
 from skbce.kernels.parallel cimport (
     MAX_SHARDS, has_openmp, max_threads, seconds_now, shard_count, thread_count, thread_number,
 )
-from skbce.kernels.products cimport add_product, product_backward, weights_gradient
+from skbce.kernels.products cimport product_backward, product_forward, weights_gradient
 from skbce.kernels.steps cimport (
     Run, all_chunks, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
 )
@@ -341,8 +341,7 @@ def layer_forward(
 ):
     """Z = b + A W"""
     with nogil:
-        fill_rows(Z.shape[0], Z.shape[1], &b[0], &Z[0, 0])
-        add_product(Z.shape[0], W.shape[0], W.shape[1], &A[0, 0], A.shape[1], &W[0, 0], &Z[0, 0])
+        product_forward(Z.shape[0], W.shape[0], W.shape[1], &A[0, 0], A.shape[1], &W[0, 0], &b[0], &Z[0, 0])
 
 
 def apply_activation(int activation, floating[:, ::1] Z):

@@ -20,7 +20,7 @@ from skbce.kernels.activations cimport (
 from skbce.kernels.dropout cimport drop
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.parallel cimport thread_count, thread_number
-from skbce.kernels.products cimport add_product, product_backward, weights_gradient
+from skbce.kernels.products cimport product_backward, product_forward, weights_gradient
 from skbce.kernels.table cimport csr_add_gradient, csr_add_product, gather_rows, row_number
 from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, TableView
 
@@ -108,11 +108,11 @@ cdef inline floating* forward(
         n_in = net.units[l]
         n_out = net.units[l + 1]
         Z = workspace + block_rows * net.A_start[l + 1]
-        fill_rows(rows, n_out, theta + net.b_start[l], Z)
         if l == 0 and X.sparse:
+            fill_rows(rows, n_out, theta + net.b_start[l], Z)
             csr_add_product(X, row_ids, start, rows, n_out, theta + net.W_start[l], Z)
         else:
-            add_product(rows, n_in, n_out, A, lda, theta + net.W_start[l], Z)
+            product_forward(rows, n_in, n_out, A, lda, theta + net.W_start[l], theta + net.b_start[l], Z)
         if l < net.n_layers - 1:
             if keeps_D and net.D_start[l + 1] >= 0:
                 activate_for_backward(

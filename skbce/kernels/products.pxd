@@ -1,25 +1,74 @@
-"""The three matrix products of a layer, on BLAS; row-major operands go to it swapped (C^T = B^T A^T).
+"""The three matrix products of a layer: from tiles in registers, or on BLAS where matrices are too large or too narrow.
 
-A product with one column is a matrix-vector product, for which BLAS has another routine.
+Row-major operands go to BLAS swapped (C^T = B^T A^T). A product with one column is a matrix-vector product, for which
+BLAS has another routine.
 """
 
 from cython cimport floating
 from scipy.linalg.cython_blas cimport dgemm, dgemv, sgemm, sgemv
 
+from skbce.kernels.activations cimport fill_rows
+
+cdef extern from "tiles.h":
+    const bint HAS_TILES "SKBCE_HAS_TILES"
+    const Py_ssize_t VECTOR_BYTES "SKBCE_VECTOR_BYTES"
+    void product_float "skbce_product_float" (
+        bint B_transposed, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+        const float* A, Py_ssize_t A_row, Py_ssize_t A_column, const float* B, Py_ssize_t B_row,
+        const float* start, Py_ssize_t start_row, float* C, Py_ssize_t C_row,
+    ) noexcept nogil
+    void product_double "skbce_product_double" (
+        bint B_transposed, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+        const double* A, Py_ssize_t A_row, Py_ssize_t A_column, const double* B, Py_ssize_t B_row,
+        const double* start, Py_ssize_t start_row, double* C, Py_ssize_t C_row,
+    ) noexcept nogil
+
+cdef enum:
+    AVX512_BYTES = 64
+    # Bytes of B, for AVX-512 of a panel of it, k rows of four vectors: half a second-level cache.
+    MOST_BYTES = 262144
+    # For AVX2, whose panels are narrow: longer rows of B lie so far apart that few sets of the first-level cache take
+    # all of a panel.
+    MOST_ROW_BYTES = 1024
+
+
+cdef inline bint tiles_pay(bint B_transposed, Py_ssize_t n, Py_ssize_t k, Py_ssize_t size) noexcept nogil:
+    """whether A op(B) is sooner there from tiles than from BLAS, op(B) being k x n of `size` bytes each"""
+    cdef Py_ssize_t row = n * size, padded = (row + VECTOR_BYTES - 1) // max(VECTOR_BYTES, 1) * VECTOR_BYTES
+    if not HAS_TILES or row < VECTOR_BYTES:
+        return False
+    if VECTOR_BYTES == AVX512_BYTES:
+        # BLAS has masks for the end of a row, and is sooner where tiles leave over an eighth of the lanes idle.
+        return 7 * padded <= 8 * row and (B_transposed or k * min(row, 4 * VECTOR_BYTES) <= MOST_BYTES)
+    return B_transposed or (row <= MOST_ROW_BYTES and k * row <= MOST_BYTES)
+
 
 cdef inline void gemm(
-    bint A_transposed, bint B_transposed, int m, int n, int k,
-    const floating* A, int lda, const floating* B, int ldb, floating beta, floating* C,
+    bint A_transposed, bint B_transposed, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+    const floating* A, Py_ssize_t lda, const floating* B, Py_ssize_t ldb,
+    const floating* start, Py_ssize_t start_row, floating* C,
 ) noexcept nogil:
-    """C = op(A) op(B) + beta C, row-major; op(A) is m x k, op(B) k x n, C m x n without gaps"""
+    """C = start + op(A) op(B), row-major: op(A) is m x k, op(B) k x n, C m x n without gaps
+
+    start is C, or a row (start_row = 0) for each of C's, or NULL for 0.
+    """
     cdef char op_A = b"T" if A_transposed else b"N"
     cdef char op_B = b"T" if B_transposed else b"N"
-    cdef floating one = 1
-    cdef int ldc = n
+    cdef int m_ = <int>m, n_ = <int>n, k_ = <int>k, lda_ = <int>lda, ldb_ = <int>ldb
+    cdef Py_ssize_t A_row = 1 if A_transposed else lda, A_column = lda if A_transposed else 1
+    cdef floating one = 1, beta = 0 if start == NULL else 1
+    if tiles_pay(B_transposed, n, k, sizeof(floating)):
+        if floating is float:
+            product_float(B_transposed, m, n, k, A, A_row, A_column, B, ldb, start, start_row, C, n)
+        else:
+            product_double(B_transposed, m, n, k, A, A_row, A_column, B, ldb, start, start_row, C, n)
+        return
+    if start != NULL and start != C:
+        fill_rows(m, n, start, C)
     if floating is float:
-        sgemm(&op_B, &op_A, &n, &m, &k, &one, <float*>B, &ldb, <float*>A, &lda, &beta, C, &ldc)
+        sgemm(&op_B, &op_A, &n_, &m_, &k_, &one, <float*>B, &ldb_, <float*>A, &lda_, &beta, C, &n_)
     else:
-        dgemm(&op_B, &op_A, &n, &m, &k, &one, <double*>B, &ldb, <double*>A, &lda, &beta, C, &ldc)
+        dgemm(&op_B, &op_A, &n_, &m_, &k_, &one, <double*>B, &ldb_, <double*>A, &lda_, &beta, C, &n_)
 
 
 cdef inline void gemv(
@@ -35,37 +84,38 @@ cdef inline void gemv(
         dgemv(&op, &n, &m, &one, <double*>A, &lda, <double*>x, &unit, &beta, y, &unit)
 
 
-cdef inline void add_product(
+cdef inline void product_forward(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out,
-    const floating* A, Py_ssize_t lda, const floating* W, floating* Z,
+    const floating* A, Py_ssize_t lda, const floating* W, const floating* b, floating* Z,
 ) noexcept nogil:
-    """Z += A W"""
+    """Z = b + A W"""
     if n_out == 1:
+        fill_rows(rows, n_out, b, Z)
         gemv(False, <int>rows, <int>n_in, A, <int>lda, W, <floating>1, Z)
     else:
-        gemm(False, False, <int>rows, <int>n_out, <int>n_in, A, <int>lda, W, <int>n_out, <floating>1, Z)
+        gemm(False, False, rows, n_out, n_in, A, lda, W, n_out, b, 0, Z)
 
 
 cdef inline void product_backward(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out,
     const floating* dZ, const floating* W, floating* dA,
 ) noexcept nogil:
-    """dA = dZ W^T, differentiates `add_product`: Z = A W with respect to A"""
+    """dA = dZ W^T, differentiates `product_forward`: Z = b + A W with respect to A"""
     cdef Py_ssize_t i, j
     if n_out == 1:
         for i in range(rows):
             for j in range(n_in):
                 dA[i * n_in + j] = dZ[i] * W[j]
     else:
-        gemm(False, True, <int>rows, <int>n_in, <int>n_out, dZ, <int>n_out, W, <int>n_out, <floating>0, dA)
+        gemm(False, True, rows, n_in, n_out, dZ, n_out, W, n_out, <const floating*>NULL, 0, dA)
 
 
 cdef inline void weights_gradient(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out,
     const floating* A, Py_ssize_t lda, const floating* dZ, floating beta, floating* dW,
 ) noexcept nogil:
-    """dW = A^T dZ + beta dW, differentiates `add_product`: Z = A W with respect to W"""
+    """dW = A^T dZ + beta dW, differentiates `product_forward`: Z = b + A W with respect to W"""
     if n_out == 1:
         gemv(True, <int>rows, <int>n_in, A, <int>lda, dZ, beta, dW)
     else:
-        gemm(True, False, <int>n_in, <int>n_out, <int>rows, A, <int>lda, dZ, <int>n_out, beta, dW)
+        gemm(True, False, n_in, n_out, rows, A, lda, dZ, n_out, dW if beta else <const floating*>NULL, n_out, dW)
