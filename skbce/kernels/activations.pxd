@@ -111,13 +111,13 @@ cdef inline floating times_derivative(Activation f, floating a, floating da) noe
     if f == RELU:
         return where_positive(a, da)
     if f == TANH:
-        return da * (1 - a * a)
+        return da * (<floating>1 - a * a)
     if f == LOGISTIC:
-        return da * (a * (1 - a))
+        return da * (a * (<floating>1 - a))
     if f == LEAKY_RELU:
-        return da * (1 if a > 0 else <floating>LEAKY_SLOPE)
+        return da * (<floating>1 if a > 0 else <floating>LEAKY_SLOPE)
     if f == ELU:
-        return da * (1 + (a if a < 0 else 0))
+        return da * (<floating>1 + (a if a < 0 else <floating>0))
     if f == SELU:
         return da * (<floating>SELU_SCALE if a > 0 else a + <floating>SELU_SCALE_ALPHA)
     if f == SOFTPLUS:

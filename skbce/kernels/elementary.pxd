@@ -121,7 +121,7 @@ cdef inline floating exponential(floating x) noexcept nogil:
     """exp(x) = 2^n exp(r)"""
     cdef floating clamped = clamped_exponent(x)
     cdef floating shifted = shifted_quotient(clamped)
-    return scaled(1 + expm1_reduced(reduced(clamped, quotient(shifted))), shifted)
+    return scaled(<floating>1 + expm1_reduced(reduced(clamped, quotient(shifted))), shifted)
 
 
 cdef inline floating leading_half(floating x) noexcept nogil:
@@ -142,7 +142,7 @@ cdef inline floating exp_minus_half_square(floating x) noexcept nogil:
     cdef floating clamped = clamped_exponent(<floating>-0.5 * (u * u))
     cdef floating shifted = shifted_quotient(clamped)
     cdef floating r = reduced(clamped, quotient(shifted)) - <floating>0.5 * ((x - u) * (x + u))
-    return scaled(1 + expm1_reduced(r), shifted)
+    return scaled(<floating>1 + expm1_reduced(r), shifted)
 
 
 cdef inline floating normal_tail_ratio(floating x) noexcept nogil:
@@ -164,7 +164,7 @@ cdef inline floating normal_tail_ratio(floating x) noexcept nogil:
         q = q * x + <float>0.471394733
         q = q * x + <float>1.20552675
         q = q * x + <float>1.6764381
-        q = q * x + 1
+        q = q * x + <float>1
     else:
         p = 1.3851425940295634e-6
         p = p * x + 3.7241806698148536e-5
@@ -206,7 +206,7 @@ cdef inline floating expm1_not_positive(floating x) noexcept nogil:
         power = float32_of((bits32_of(shifted) - <uint32_t>0x4B400000 + 127) << 23)
     else:
         power = float64_of((bits64_of(shifted) - <uint64_t>0x4338000000000000 + 1023) << 52)
-    return power * q + (power - 1)
+    return power * q + (power - <floating>1)
 
 
 cdef inline floating log1p_unit(floating e) noexcept nogil:
@@ -215,9 +215,9 @@ cdef inline floating log1p_unit(floating e) noexcept nogil:
     Above sqrt(2) - 1 one ln 2 is taken out: 1 + e = 2 (1 + f) with f = (e - 1) / 2; then |s| <= 0.172.
     """
     cdef floating threshold = <floating>0.41421356237309503
-    cdef floating f = (e - 1) * <floating>0.5 if e > threshold else e
+    cdef floating f = (e - <floating>1) * <floating>0.5 if e > threshold else e
     cdef floating base = <floating>0.6931471805599453 if e > threshold else 0
-    cdef floating s = f / (2 + f)
+    cdef floating s = f / (<floating>2 + f)
     cdef floating s2 = s * s
     cdef floating p
     if floating is float:
@@ -244,14 +244,14 @@ cdef inline floating log1p_unit(floating e) noexcept nogil:
 cdef inline floating sigmoid(floating z) noexcept nogil:
     """1 / (1 + exp(-z)), from exp(-|z|), which never overflows"""
     cdef floating e = exponential(-absolute(z))
-    cdef floating p = 1 / (1 + e)
+    cdef floating p = <floating>1 / (<floating>1 + e)
     return e * p if z < 0 else p
 
 
 cdef inline floating tanh_(floating z) noexcept nogil:
     """tanh(z) = |t| / (2 + t), t = exp(-2 |z|) - 1, with the sign of z"""
-    cdef floating t = expm1_not_positive(-2 * absolute(z))
-    return with_sign(absolute(t) / (2 + t), z)
+    cdef floating t = expm1_not_positive(<floating>-2 * absolute(z))
+    return with_sign(absolute(t) / (<floating>2 + t), z)
 
 
 cdef inline floating log1p_exp_minus(floating magnitude) noexcept nogil:

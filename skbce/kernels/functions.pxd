@@ -63,8 +63,8 @@ cdef inline floating gelu(floating z, floating* derivative) noexcept nogil:
     cdef floating e = exp_minus_half_square(x)
     cdef floating g = normal_tail_ratio(x)
     cdef floating slope = (g - x * <floating>INVERSE_ROOT_2_PI) * e
-    derivative[0] = slope if z < 0 else 1 - slope
-    return -(x * g) * e if z < 0 else z * (1 - g * e)
+    derivative[0] = slope if z < 0 else <floating>1 - slope
+    return -(x * g) * e if z < 0 else z * (<floating>1 - g * e)
 
 
 cdef inline floating half_decay(floating x) noexcept nogil:
@@ -87,10 +87,10 @@ cdef inline floating silu(floating z, floating* derivative) noexcept nogil:
     cdef floating x = cut_magnitude(z)
     cdef floating h = half_decay(x)
     cdef floating e = h * h
-    cdef floating p = 1 / (1 + e)
+    cdef floating p = <floating>1 / (<floating>1 + e)
     cdef floating s = e * p if z < 0 else p
     cdef floating rest = p if z < 0 else e * p
-    derivative[0] = s * (1 + with_sign(x, z) * rest)
+    derivative[0] = s * (<floating>1 + with_sign(x, z) * rest)
     return -(x * h) * (h * p) if z < 0 else z * p
 
 
@@ -103,8 +103,9 @@ cdef inline floating mish(floating z, floating* derivative) noexcept nogil:
     cdef floating x = cut_magnitude(z)
     cdef floating h = half_decay(x)
     cdef floating e = h * h
-    cdef floating q = 1 / (2 + e * (2 + e) if z < 0 else 1 + 2 * e * (1 + e))
-    cdef floating v = (2 + e) * q if z < 0 else (1 + 2 * e) * q
+    cdef floating one = 1, two = 2, four = 4
+    cdef floating q = one / (two + e * (two + e) if z < 0 else one + two * e * (one + e))
+    cdef floating v = (two + e) * q if z < 0 else (one + two * e) * q
     cdef floating w = e * v if z < 0 else v
-    derivative[0] = w + with_sign(x, z) * (4 * (e if z < 0 else e * e) * (1 + e) * (q * q))
+    derivative[0] = w + with_sign(x, z) * (four * (e if z < 0 else e * e) * (one + e) * (q * q))
     return -(x * h) * v * h if z < 0 else z * v

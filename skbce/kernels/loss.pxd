@@ -8,7 +8,7 @@ from skbce.kernels.elementary cimport absolute, exponential, log1p_exp_minus, si
 cdef inline floating cross_entropy(floating z, floating y) noexcept nogil:
     """-[y log sigmoid(z) + (1 - y) log(1 - sigmoid(z))] = max(z, 0) - y z + log(1 + exp(-|z|))"""
     # max(z, 0) - y z without the difference, in which a y just below 1 would drown.
-    cdef floating factor = 1 - y if z > 0 else -y
+    cdef floating factor = <floating>1 - y if z > 0 else -y
     return factor * z + log1p_exp_minus(absolute(z))
 
 
