@@ -867,9 +867,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return _End(outcome)
 
     def _fit_lbfgs(self, layout, sample, theta, history, labels, observer) -> "_End":
-        outcome, message = minimize_lbfgs(
-            layout, sample, theta, self._settings(), history, thread_limit(self.n_threads), observer
-        )
+        cost = CostFunction(layout, sample, self.alpha, theta.dtype, thread_limit(self.n_threads))
+        outcome, message = minimize_lbfgs(cost, sample.n_rows, theta, self._settings(), history, observer)
         for name in self._epoch_attributes(history):
             vars(self).pop(name, None)  # of a stochastic solver before
         vars(self).update(self._attributes(layout, theta, labels, history))
