@@ -205,6 +205,8 @@ class StochasticTraining(EpochTraining):
         Most threads to use; the result does not depend on it.
     dropout_seed : int
         Of the masks, where the layout has dropout; they follow from it and from the optimizer's steps.
+    pace : Pace, optional
+        What is known of the threads already.
     """
 
     def __init__(
@@ -221,6 +223,7 @@ class StochasticTraining(EpochTraining):
         held_out: Callable[[np.ndarray], tuple[float, float]] | None = None,
         observer: Observer | None = None,
         dropout_seed: int = 0,
+        pace: Pace | None = None,
     ):
         super().__init__(sample.n_rows, theta, optimizer, settings, history, held_out, observer)
         self.layout = layout
@@ -230,7 +233,7 @@ class StochasticTraining(EpochTraining):
         if settings.shuffle and sample.order is None:
             sample.order = np.arange(sample.n_rows, dtype=np.int64)
         self._work = Workspace(layout, batch_size, theta.dtype, n_threads)
-        self._pace = Pace(self._work.n_threads)
+        self._pace = pace or Pace(self._work.n_threads)
         self._masks = {"dropout": layout.dropout, "dropout_seed": dropout_seed} if layout.dropout is not None else {}
 
     def _epoch(self) -> tuple[float, int]:

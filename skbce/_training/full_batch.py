@@ -20,13 +20,13 @@ from skbce.kernels import doors
 class CostFunction:
     """The cost over all rows of a sample and its gradient, as functions of theta, in theta's own precision."""
 
-    def __init__(self, layout: Layout, sample: Sample, alpha: float, dtype, n_threads: int):
+    def __init__(self, layout: Layout, sample: Sample, alpha: float, dtype, n_threads: int, pace: Pace | None = None):
         self.layout = layout
         self.sample = sample
         self.alpha = alpha
         self.dtype = np.dtype(dtype)
         self._work = Workspace(layout, sample.n_rows, dtype, n_threads)
-        self._pace = Pace(self._work.n_threads)
+        self._pace = pace or Pace(self._work.n_threads)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Cost (nats per sample) and gradient at theta; the gradient is a new array of theta's dtype."""
