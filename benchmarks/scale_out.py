@@ -30,7 +30,7 @@ from skbce.dask import DaskBCEMLPClassifier
 from skbce.dask.sums import Blocks
 
 N_FEATURES, HIDDEN, WIDE = 50, (64, 64), (1000, 1000)
-PARTITION_ROWS = 250_000
+N_PARTITIONS = 20
 
 # Few rows a worker, so that what is left of an evaluation is the way there and back.
 FEW_ROWS = 64
@@ -75,9 +75,8 @@ COLUMNS = ["call", "workers", "rows", "parameters", "seconds", "bytes by workers
 COLUMNS += ["bytes by client and scheduler"]
 
 
-def table(n_rows: int, partition_rows: int = PARTITION_ROWS) -> tuple[da.Array, da.Array]:
+def table(n_rows: int, n_parts: int = N_PARTITIONS) -> tuple[da.Array, da.Array]:
     """X and y, made where their partitions will lie."""
-    n_parts = -(-n_rows // partition_rows)
     sizes = tuple(n_rows * (k + 1) // n_parts - n_rows * k // n_parts for k in range(n_parts))
     numbers = da.arange(n_parts, chunks=1)
     both = numbers.map_blocks(
@@ -171,22 +170,31 @@ def measurements(n_workers: int, options: argparse.Namespace) -> Iterator[Measur
     with LocalCluster(n_workers=n_workers, **limits) as cluster, Client(cluster) as client:
         count_writes()
         client.run(count_writes)
-        few = client.persist(list(table(FEW_ROWS * n_workers, FEW_ROWS)))
+        few = persisted(client, FEW_ROWS * n_workers, n_workers)
         for hidden in (HIDDEN, WIDE):
             yield measure(client, *few, "evaluation", hidden, 3 * options.rounds)
         if n_workers in options.workers:
-            X, y = table(options.rows)
-            X, y = client.persist([X, y])
-            wait([X, y])
+            yield measure(client, *persisted(client, options.rows // 100), "evaluation", WIDE, options.rounds)
+            X, y = persisted(client, options.rows)
             for call in ("evaluation", "epoch"):
                 yield measure(client, X, y, call, HIDDEN, options.rounds)
 
 
+def persisted(client: Client, *args) -> tuple[da.Array, da.Array]:
+    """A table in the workers' memory."""
+    X, y = client.persist(list(table(*args)))
+    wait([X, y])
+    return X, y
+
+
 @dataclass(frozen=True)
 class Model:
-    """Seconds of an evaluation: compute rows parameters / workers + latency + (message + byte 8 parameters) workers."""
+    """Seconds of an evaluation: compute rows parameters / workers + latency + (message + byte 8 parameters) workers.
 
-    compute: float
+    `compute` has a factor for each number of parameters: the products of a larger network are more efficient.
+    """
+
+    compute: dict[int, float]
     latency: float
     message: float
     byte: float
@@ -194,29 +202,32 @@ class Model:
     @classmethod
     def fitted(cls, measured: Sequence[Measured]) -> "Model":
         """By least squares of relative errors, with no factor below 0."""
-        terms = np.array([cls.terms(one.n_workers, one.n_rows, one.n_parameters) for one in measured])
+        networks = sorted({one.n_parameters for one in measured})
+        terms = []
+        for one in measured:
+            work = one.n_rows * one.n_parameters / one.n_workers
+            of_networks = [work * (one.n_parameters == n_parameters) for n_parameters in networks]
+            terms.append([*of_networks, 1.0, one.n_workers, 8.0 * one.n_parameters * one.n_workers])
         seconds = np.array([one.median for one in measured])
-        return cls(*scipy.optimize.nnls(terms / seconds[:, None], np.ones(len(seconds)))[0])
+        factors, _ = scipy.optimize.nnls(np.array(terms) / seconds[:, None], np.ones(len(seconds)))
+        return cls(dict(zip(networks, factors[:-3].tolist(), strict=True)), *factors[-3:].tolist())
 
-    @staticmethod
-    def terms(n_workers: float, n_rows: float, n_parameters: float) -> tuple[float, float, float, float]:
-        return n_rows * n_parameters / n_workers, 1.0, n_workers, 8.0 * n_parameters * n_workers
+    def parts(self, n_workers: float, n_rows: float, n_parameters: int) -> np.ndarray:
+        """Seconds of compute, latency, messages, bytes."""
+        compute = self.compute[n_parameters] * n_rows * n_parameters / n_workers
+        return np.array([compute, self.latency, self.message * n_workers, self.byte * 8.0 * n_parameters * n_workers])
 
-    def parts(self, n_workers: float, n_rows: float, n_parameters: float) -> np.ndarray:
-        factors = (self.compute, self.latency, self.message, self.byte)
-        return np.multiply(factors, self.terms(n_workers, n_rows, n_parameters))
-
-    def most_workers(self, n_rows: float, n_parameters: float) -> float:
+    def most_workers(self, n_rows: float, n_parameters: int) -> float:
         """From where one more worker makes an evaluation longer."""
         of_one = self.message + 8.0 * n_parameters * self.byte
-        return float(np.sqrt(self.compute * n_rows * n_parameters / of_one)) if of_one > 0 else np.inf
+        return float(np.sqrt(self.compute[n_parameters] * n_rows * n_parameters / of_one)) if of_one > 0 else np.inf
 
 
 def report(measured: Sequence[Measured], options: argparse.Namespace) -> Iterator[str]:
     yield f"- CPU: {cpu_model()}, {joblib.cpu_count()} cores; {platform.system()}"
     versions = [f"{name} {metadata.version(name)}" for name in ("dask", "distributed", "numpy", "scipy")]
     yield f"- skbce {skbce.__version__}, {', '.join(versions)}, Python {platform.python_version()}"
-    yield f"- {N_FEATURES} features, float32, partitions of {PARTITION_ROWS:,} rows at most; one thread a worker"
+    yield f"- {N_FEATURES} features, float32, {N_PARTITIONS} partitions, one a worker of few rows; one thread a worker"
     yield f"- medians of {options.rounds} calls, of {3 * options.rounds} where rows are few; in brackets the quartiles"
     yield ""
     yield row(COLUMNS)
@@ -233,29 +244,30 @@ def report(measured: Sequence[Measured], options: argparse.Namespace) -> Iterato
 
 
 def predictions(model: Model, measured: Sequence[Measured]) -> Iterator[str]:
+    compute = ", ".join(f"{factor * 1e12:.3g} ps of {n:,} parameters" for n, factor in model.compute.items())
     yield (
-        f"- model of an evaluation: {model.compute * 1e12:.3g} ps x rows x parameters / workers + "
-        f"{model.latency * 1e3:.3g} ms + ({model.message * 1e3:.3g} ms + parameters x 8 bytes x "
-        f"{model.byte * 1e9:.3g} ns) x workers"
+        f"- model of an evaluation: compute ({compute}) x rows x parameters / workers + {model.latency * 1e3:.3g} ms + "
+        f"({model.message * 1e3:.3g} ms + parameters x 8 bytes x {model.byte * 1e9:.3g} ns) x workers"
     )
-    errors = [sum(model.parts(one.n_workers, one.n_rows, one.n_parameters)) / one.median - 1 for one in measured
-              if one.call == "evaluation"]  # fmt: skip
+    evaluations = [one for one in measured if one.call == "evaluation"]
+    errors = [sum(model.parts(one.n_workers, one.n_rows, one.n_parameters)) / one.median - 1 for one in evaluations]
     yield f"- its largest distance from what was measured: {100 * max(map(abs, errors)):.0f} %"
     yield ""
     yield row(["rows", "parameters", "workers", "compute, s", "latency, s", "bytes, s", "together, s", "efficiency"])
     yield row(["---:"] * 8)
     for n_rows in (5e6, 1e9):
-        for hidden in (HIDDEN, WIDE):
-            n_parameters = Measured("", 1, 0, hidden).n_parameters
-            for n_workers in (1, 2, 8, 64, 512):
+        for n_parameters in model.compute:
+            for n_workers in (1, 8, 64, 512):
                 compute, latency, message, byte = model.parts(n_workers, n_rows, n_parameters)
                 seconds = compute + latency + message + byte
                 figures = (compute, latency + message, byte, seconds)
                 efficiency = f"{100 * compute / seconds:.0f} %"
                 yield row([f"{n_rows:,.0f}", f"{n_parameters:,}", n_workers, *map(significant, figures), efficiency])
-            fewest = model.most_workers(n_rows, n_parameters)
-            limits = f"shortest with {fewest:,.0f} workers" if np.isfinite(fewest) else "ever shorter"
-            yield row([f"{n_rows:,.0f}", f"{n_parameters:,}", limits, "", "", "", "", ""])
+    yield ""
+    for n_rows in (5e6, 1e9):
+        for n_parameters in model.compute:
+            most = model.most_workers(n_rows, n_parameters)
+            yield f"- {n_rows:,.0f} rows, {n_parameters:,} parameters: shortest with {most:,.0f} workers"
 
 
 def save(path: Path, lines: Sequence[str], measured: Sequence[Measured]) -> None:

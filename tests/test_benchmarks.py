@@ -222,9 +222,7 @@ def test_cluster_is_measured_and_workers_send_the_parameters_in_float64(tmp_path
     assert done.returncode == 0, done.stderr
     measured = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith(("| evaluation", "| epoch"))]
     assert [(line[0], line[1]) for line in measured] == [
-        (f"| {call}", str(n_workers))
-        for n_workers in (1, 2)
-        for call in ("evaluation", "evaluation", "evaluation", "epoch")
+        (f"| {call}", str(n_workers)) for n_workers in (1, 2) for call in [*["evaluation"] * 4, "epoch"]
     ]
     for line in measured:
         # Adam's moments travel too; Dask's own words are some kB a call, which count beside few parameters.

@@ -177,6 +177,15 @@ def test_converged_regression_is_that_of_one_machine(client):
     assert_close(clf, fitted_alone(X, y, **parameters), 1e-4)
 
 
+def test_large_network_is_trained_without_a_warning(client):
+    X, y = table(n_rows=60)
+    # 11 MB of parameters; Dask warns of 10.
+    clf = on_cluster(hidden_layer_sizes=(1300, 1050), solver="sgd", batch_size=60, max_iter=1).fit(
+        cut(X, 20), cut(y, 20)
+    )
+    assert sum(array.nbytes for array in parameters_of(clf)) > 10 * 2**20
+
+
 MANY = (1, 40, 41, 200, 333, 590)
 TRAININGS = {
     **EXACT,

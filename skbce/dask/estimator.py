@@ -301,10 +301,11 @@ class DaskBCEMLPClassifier(BCEMLPClassifier):
         return [pairs[k] for k in numbers], table
 
     def _blocks(self, cluster: Cluster, pairs, table: Table, encoding: Encoding) -> Blocks:
-        futures = [
-            cluster.submit(worker, _block_of_pair, number, pair, encoding, table.names)
+        calls = [
+            (worker, (number, pair, encoding, table.names))
             for number, pair, worker in zip(table.numbers, pairs, cluster.holders(pairs), strict=True)
         ]
+        futures = cluster.called(_block_of_pair, calls)
         if not any(cluster.gathered(cluster.client.map(_has_weight, futures, pure=False))):
             raise ValueError(f"class_weight={self.class_weight!r} leaves no row a weight above zero.")
         return Blocks(cluster, futures)

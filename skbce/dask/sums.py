@@ -75,13 +75,12 @@ class Blocks:
             for number, worker in enumerate(self._cluster.holders(self._futures)):
                 self._groups.setdefault(worker, []).append(number)
         calls = [
-            self._cluster.submit(
-                worker, _nodes_here, len(self), numbers, [self._futures[k] for k in numbers], function, args
-            )
+            (worker, (len(self), numbers, [self._futures[k] for k in numbers], function, args))
             for worker, numbers in self._groups.items()
         ]
+        results = self._cluster.gathered(self._cluster.called(_nodes_here, calls))
         nodes: Nodes = {}
-        for worker, (at, of_group) in zip(list(self._groups), self._cluster.gathered(calls), strict=True):
+        for worker, (at, of_group) in zip(list(self._groups), results, strict=True):
             nodes |= of_group
             if at != worker:
                 self._groups = {}  # it is gone, and its blocks lie elsewhere by now
