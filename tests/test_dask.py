@@ -480,17 +480,8 @@ def test_callbacks_are_refused(client):
 
 
 def test_no_client_is_an_error_at_once():
-    code = """
-import numpy as np, dask.array as da
-from skbce.dask import DaskBCEMLPClassifier
-X = da.ones((4, 2), chunks=2)
-try:
-    DaskBCEMLPClassifier().fit(X, X[:, 0])
-except ValueError as error:
-    print(error)
-"""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert result.stdout.startswith("There is no Dask client: start one"), result.stderr
+    with pytest.raises(ValueError, match="There is no Dask client: start one"):
+        on_cluster().fit(WIDE, LABELS)
 
 
 def test_a_cluster_without_workers_is_an_error_at_once():

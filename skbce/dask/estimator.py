@@ -282,7 +282,7 @@ class DaskBCEMLPClassifier(BCEMLPClassifier):
         else:
             theta = layout.initial(random_state, dtype or table.dtype)
         class_weight = table.balanced(labels) if self.class_weight == "balanced" else self.class_weight
-        encoding = Encoding(labels, n_outputs, class_weight, theta.dtype)
+        encoding = Encoding(labels, class_weight, theta.dtype)
         blocks = self._blocks(cluster, pairs, table, encoding)
         del pairs
         network = self._network(units, theta.dtype)
@@ -324,7 +324,7 @@ class DaskBCEMLPClassifier(BCEMLPClassifier):
             if given != expected:
                 raise ValueError(f"X_val, y_val: the {what} must be those of X and y, {expected}, got {given}.")
         check_validation_labels(watched, labels, n_outputs)
-        blocks = self._blocks(cluster, pairs, watched, Encoding(labels, n_outputs, None, dtype))
+        blocks = self._blocks(cluster, pairs, watched, Encoding(labels, None, dtype))
         return ClusterHeldOut(blocks, network, self.scoring)
 
     def _set_features(self, table: Table, continues: bool) -> None:

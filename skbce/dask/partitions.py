@@ -1,6 +1,5 @@
 """A table in partitions: dask collections to checked blocks on the workers, and what the client has to know of them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +34,6 @@ class Facts:
     n_features: int = 0
     feature_names: tuple[str, ...] | None = None
     dtype: Any = None
-    sparse: bool = False
     n_columns: int = 1  # of y
     labels: np.ndarray | None = None  # of a y of one column
     counts: np.ndarray | None = None  # of the labels, by weight; else of 0 and 1 in each column
@@ -186,7 +184,6 @@ def checked(number: int, names: str, X: Any, y: Any, sample_weight: Any, dtype) 
         n_features=X.shape[1],
         feature_names=None if names_of_X is None else tuple(names_of_X),
         dtype=X.dtype,
-        sparse=sp.issparse(X),
         weight=float(n_rows[0] if weight is None else weight.sum()),
         weightless=weightless,
     )
@@ -315,7 +312,6 @@ class Encoding:
     """How labels become Y and weights, for every partition."""
 
     labels: dict[str, Any]
-    n_outputs: int
     class_weight: Any
     dtype: Any
 
@@ -346,7 +342,3 @@ def check_validation_labels(table: Table, labels: dict[str, Any], n_outputs: int
     else:
         y = np.unique(np.concatenate([facts.labels for facts in table.facts]))
     validation_targets(y, n_outputs, labels)
-
-
-def numbered(parts: Sequence, numbers: Sequence[int]) -> list:
-    return [parts[k] for k in numbers]
