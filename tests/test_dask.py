@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils._param_validation import InvalidParameterError
 
@@ -293,6 +293,16 @@ def test_warm_start_goes_on_from_the_parameters_it_finds(client):
     clf = on_cluster(**parameters).fit(*parts).fit(*parts)
     alone = BCEMLPClassifier((8, 5), random_state=0, **parameters).fit(X, y).fit(X, y)
     assert_close(clf, alone, 1e-9)
+
+
+@pytest.mark.parametrize("training", ["lbfgs", "sgd", "averaged adam"])
+def test_time_limit_ends_training_with_a_usable_model(client, training):
+    X, y = table()
+    clf = on_cluster(**{**TRAININGS[training], "max_iter": 1000, "tol": 0.0}, max_time=1e-3)
+    with pytest.warns(ConvergenceWarning, match="max_time=0.001 seconds ended training"):
+        clf.fit(cut(X, 100), cut(y, 100))
+    assert clf.n_iter_ == 1
+    assert np.isfinite(clf.predict_proba(X)).all()
 
 
 def test_frames_of_unknown_sizes_with_texts_as_labels_and_an_empty_partition(client):
