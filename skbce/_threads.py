@@ -4,6 +4,7 @@ The number never changes a result (`kernels/parallel.pxd`), so it may change at 
 """
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -41,15 +42,30 @@ def thread_limit(n_threads: int | None) -> int:
     """Most threads a call may use: `n_threads`, or for None what environment, affinity and container allow.
 
     As scikit-learn's own OpenMP code: OMP_NUM_THREADS where it is set (joblib sets it in its workers), else the cores
-    that the process may use. 1 in a forked child of a process whose OpenMP has run: its threads are gone.
+    that the process may use. In a task of a Dask worker, the threads that the worker owns, for its OMP_NUM_THREADS is
+    what Dask found. 1 in a forked child of a process whose OpenMP has run: its threads are gone.
     """
     if _forked:
         return 1
     if n_threads is not None:
         return n_threads
+    owned = _owned_by_dask_worker()
+    if owned is not None:
+        return min(owned, _cores())
     if os.environ.get("OMP_NUM_THREADS"):
         return doors.thread_limit()
     return min(doors.thread_limit(), _cores())
+
+
+def _owned_by_dask_worker() -> int | None:
+    """Threads of the Dask worker that runs this thread's task; None elsewhere, and where Dask is not imported."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return distributed.get_worker().state.nthreads
+    except (AttributeError, ValueError):  # still being imported, or no task
+        return None
 
 
 def _cores() -> int:

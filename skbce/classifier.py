@@ -45,6 +45,7 @@ from skbce._training import (
     SCHEDULES,
     SOLVERS,
     CostFunction,
+    EpochTraining,
     HeldOut,
     History,
     Optimizer,
@@ -630,7 +631,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         tasks = None if incremental else self._tasks(given_X, y, sample_weight, layout, labels)
         with working():
             if self.solver == "lbfgs":
-                end = self._fit_lbfgs(layout, sample, theta, history, labels, tasks or observer)
+                cost = CostFunction(layout, sample, self.alpha, theta.dtype, thread_limit(self.n_threads))
+                end = self._fit_lbfgs(cost, sample.n_rows, layout, theta, history, labels, tasks or observer)
             else:
                 end = self._fit_stochastic(
                     layout, sample, theta, history, labels, random_state, incremental, held_out, tasks or observer
@@ -855,9 +857,12 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             observer,
             dropout_seed,
         )
-        outcome = training.run(one_epoch=incremental)
+        return self._fit_epochs(training, layout, labels, incremental)
+
+    def _fit_epochs(self, training: EpochTraining, layout, labels, incremental=False) -> "_End":
+        outcome, history = training.run(one_epoch=incremental), training.history
         vars(self).update(
-            self._attributes(layout, theta, labels, history),
+            self._attributes(layout, training.theta, labels, history),
             _scored_by=self.scoring,
             _no_improvement_count=history.no_improvement_count,
         )
@@ -866,10 +871,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self._keep_optimizer(None if stopped_within else training.optimizer)
         return _End(outcome)
 
-    def _fit_lbfgs(self, layout, sample, theta, history, labels, observer) -> "_End":
-        outcome, message = minimize_lbfgs(
-            layout, sample, theta, self._settings(), history, thread_limit(self.n_threads), observer
-        )
+    def _fit_lbfgs(self, cost_and_gradient, n_rows, layout, theta, history, labels, observer=None) -> "_End":
+        outcome, message = minimize_lbfgs(cost_and_gradient, n_rows, theta, self._settings(), history, observer)
         for name in self._epoch_attributes(history):
             vars(self).pop(name, None)  # of a stochastic solver before
         vars(self).update(self._attributes(layout, theta, labels, history))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Self
@@ -377,7 +378,8 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
         interrupted = False
         pool = ThreadPoolExecutor(min(thread_limit(self.n_threads), len(members)))
         try:
-            futures += [pool.submit(train, member) for member in members]
+            # Each in a copy of this thread's context: Dask knows by it which worker a thread belongs to.
+            futures += [pool.submit(copy_context().run, train, member) for member in members]
             wait(futures, return_when=FIRST_EXCEPTION)
         except KeyboardInterrupt:
             interrupted = True

@@ -216,6 +216,47 @@ def test_fit_reports_the_round_trip_where_threads_meet(tmp_path, monkeypatch, la
         assert [bool(record["round_trip_ns"]) for record in csv.DictReader(file)] == [measured] * 2
 
 
+def test_cluster_is_measured_and_workers_send_the_parameters_in_float64(tmp_path):
+    pytest.importorskip("distributed", reason="the extra dask is not installed")
+    done = run_script("dask.py", "--quick", "--save", str(tmp_path / "dask"))
+    assert done.returncode == 0, done.stderr
+    measured = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith(("| evaluation", "| epoch"))]
+    assert [(line[0], line[1]) for line in measured] == [
+        (f"| {call}", str(n_workers)) for n_workers in (1, 2) for call in [*["evaluation"] * 4, "epoch"]
+    ]
+    for line in measured:
+        # Adam's moments travel too; Dask's own words are some kB a call, which count beside few parameters.
+        expected = 1.0 if "evaluation" in line[0] else 3.0
+        assert expected <= float(line[6]) < expected + 0.5
+    assert re.search(r"^- model of an evaluation: ", done.stdout, re.MULTILINE)
+    assert done.stdout.startswith((tmp_path / "dask.md").read_text(encoding="utf-8"))
+    with open(tmp_path / "dask.csv", encoding="utf-8", newline="") as file:
+        assert {record["call"] for record in csv.DictReader(file)} == {"evaluation", "epoch"}
+
+
+@pytest.mark.parametrize("statement", ["import dask", "from dask.array import Array", "import distributed"])
+def test_script_called_dask_gives_way_to_the_library(statement):
+    pytest.importorskip("distributed", reason="the extra dask is not installed")
+    code = f"""
+import sys
+sys.path.insert(0, {str(FOLDER)!r})
+{statement}
+print(sys.modules['dask'].__file__, sys.path[0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    file, first = done.stdout.split()
+    assert Path(file).parent.name == "dask", done.stderr
+    assert first == str(FOLDER)
+
+
+def test_averaging_is_measured_beside_one_machine():
+    pytest.importorskip("distributed", reason="the extra dask is not installed")
+    options = ("--epochs", "2", "--partitions", "2", "--splits", "1")
+    table = table_of(run_script("averaging.py", *options))
+    assert [row["trained on"] for row in table] == ["one machine", *["2 partitions"] * 3]
+    assert all(0 < float(row["log loss"]) < 1 for row in table)
+
+
 def run_kernel_benchmarks(*options):
     pytest.importorskip("pytest_benchmark")
     command = [sys.executable, "-m", "pytest", str(FOLDER / "kernels.py"), "-q", "-p", "no:cacheprovider", *options]

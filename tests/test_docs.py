@@ -15,6 +15,7 @@ README = ROOT / "README.md"
 DOCS = sorted(ROOT.glob("docs/*.md"))
 DIFFERENCES = ROOT / "docs" / "differences.md"
 WATCHING = ROOT / "docs" / "watching.md"
+SCALE_OUT = ROOT / "docs" / "scale-out.md"
 LINKED = [README, *DOCS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 
 # A fenced block, told by its first line; it may be indented, in a list say.
@@ -78,6 +79,8 @@ def test_examples_give_what_the_document_prints(path, tmp_path, monkeypatch):
         pytest.skip("MLPClassifier.fit takes sample_weight from scikit-learn 1.7 on")
     if path == WATCHING and importlib.util.find_spec("sklearn.callback") is None:
         pytest.skip("callbacks are in scikit-learn 1.9 and newer")
+    if path == SCALE_OUT and importlib.util.find_spec("distributed") is None:
+        pytest.skip("the extra dask is not installed")
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     messages = []

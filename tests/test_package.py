@@ -61,6 +61,14 @@ for activation in ("identity", "logistic", "tanh", "relu"):
         assert other == pytest.approx(losses[0], rel=1e-10)
 
 
+def test_importing_does_not_import_dask_and_without_it_its_part_says_what_to_install():
+    printed = run("import sys, skbce; print(sorted({'dask', 'distributed', 'skbce.dask'} & set(sys.modules)))").stdout
+    assert printed == "[]\n"
+    error = run("import sys; sys.modules['distributed'] = None; import skbce.dask").stderr
+    assert "ImportError: skbce.dask needs dask and distributed" in error
+    assert "python -m pip install" in error
+
+
 def test_importing_leaves_subnormal_numbers_alone():
     assert run("import numpy as np, skbce; print(np.float64(5e-324) * 1 > 0, np.float32(1e-45) * 1 > 0)").stdout == (
         "True True\n"

@@ -1,6 +1,6 @@
 """How a network is trained: policy, no maths (that is in kernels/), and no scikit-learn (that is in classifier.py)."""
 
-from skbce._training.epochs import Optimizer, StochasticTraining
+from skbce._training.epochs import EpochTraining, Optimizer, StochasticTraining
 from skbce._training.full_batch import CostFunction, minimize_lbfgs
 from skbce._training.held_out import HeldOut
 from skbce._training.history import History
@@ -13,6 +13,7 @@ __all__ = [
     "SCHEDULES",
     "SOLVERS",
     "CostFunction",
+    "EpochTraining",
     "HeldOut",
     "History",
     "Observer",

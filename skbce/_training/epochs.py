@@ -33,66 +33,54 @@ class Optimizer:
         return cls(moments, 0, float(settings.learning_rate_init))
 
 
-class StochasticTraining:
-    """Epochs of sgd or adam over one sample; `theta`, `optimizer` and `history` change in place.
+class EpochTraining:
+    """Epochs until a reason to stop, whatever an epoch is: `theta`, `optimizer` and `history` change in place.
 
     Parameters
     ----------
-    layout, sample, settings, optimizer, history
-        See their classes.
-    theta : ndarray of shape (layout.n_parameters,)
+    n_rows : int
+        Rows of an epoch.
+    theta : ndarray of shape (n_parameters,)
         Where training starts from, and where the result is.
-    batch_size : int
-        1 .. sample.n_rows.
-    random_state : RandomState
-        Shuffles the rows.
-    n_threads : int
-        Most threads to use; the result does not depend on it.
+    optimizer, settings, history
+        See their classes.
     held_out : callable(theta) -> (score, loss), optional
         Noted every epoch. With `settings.early_stopping` the score decides when to end, and the theta with the best
         one is kept.
     observer : Observer, optional
-    dropout_seed : int
-        Of the masks, where the layout has dropout; they follow from it and from the optimizer's steps.
     """
 
     def __init__(
         self,
-        layout: Layout,
-        sample: Sample,
+        n_rows: int,
         theta: np.ndarray,
         optimizer: Optimizer,
         settings: Settings,
         history: History,
-        batch_size: int,
-        random_state: np.random.RandomState,
-        n_threads: int,
         held_out: Callable[[np.ndarray], tuple[float, float]] | None = None,
         observer: Observer | None = None,
-        dropout_seed: int = 0,
     ):
-        self.layout = layout
-        self.sample = sample
+        self.n_rows = n_rows
         self.theta = theta
         self.optimizer = optimizer
         self.settings = settings
         self.history = history
-        self.batch_size = batch_size
-        self.random_state = random_state
         self.held_out = held_out
         self.observer = observer
-        if settings.shuffle and sample.order is None:
-            sample.order = np.arange(sample.n_rows, dtype=np.int64)
         self._has_schedule = callable(settings.learning_rate) or settings.learning_rate in schedules.SCHEDULES
         self._scheduled_epochs = 0
         self._last_rate = optimizer.learning_rate
         self._deadline = Deadline(settings.max_time)
-        self._progress = Progress(settings.verbose, "epoch", settings.max_iter, sample.n_rows)
-        self._work = Workspace(layout, batch_size, theta.dtype, n_threads)
-        self._pace = Pace(self._work.n_threads)
-        self._masks = {"dropout": layout.dropout, "dropout_seed": dropout_seed} if layout.dropout is not None else {}
+        self._progress = Progress(settings.verbose, "epoch", settings.max_iter, n_rows)
         self._finite_theta = theta.copy()
         self._best_theta = theta.copy() if settings.early_stopping else None
+
+    def _epoch(self) -> tuple[float, int]:
+        """One pass over the rows, or what of it there is time for; theta and the optimizer change in place.
+
+        Returns the mean over the rows of their batches' costs, and how many rows were seen. It sets `_last_rate`.
+        """
+        raise NotImplementedError
 
     def run(self, one_epoch: bool = False) -> Outcome:
         """Train until a reason to stop; theta ends finite, and at the best score where one is watched.
@@ -107,6 +95,10 @@ class StochasticTraining:
             outcome = Outcome.INTERRUPTED
         finally:
             self._progress.end()
+        return self.settled(outcome)
+
+    def settled(self, outcome: Outcome) -> Outcome:
+        """The outcome, with theta finite, and at the best score where one is watched."""
         if not np.isfinite(self.theta).all():
             outcome = Outcome.DIVERGED
         if outcome is Outcome.DIVERGED:
@@ -132,49 +124,18 @@ class StochasticTraining:
                 if self._stops():
                     return Outcome.CONVERGED
                 history.no_improvement_count = 0
-            cut_short = n_rows < self.sample.n_rows
+            cut_short = n_rows < self.n_rows
             if one_epoch and not cut_short:
                 return Outcome.EPOCH_DONE
             if cut_short or (self._deadline.is_over() and history.n_epochs < settings.max_iter):
                 return Outcome.TIME_OVER
         return Outcome.MAX_ITER
 
-    def _epoch(self) -> tuple[float, int]:
-        """One pass over the sample, or what of it there is time for.
-
-        Returns the mean over the rows of their batches' costs, and how many rows were seen.
-        """
-        sample, optimizer, settings = self.sample, self.optimizer, self.settings
-        if settings.shuffle:
-            self.random_state.shuffle(sample.order)
-        rates = self._scheduled_rates()
-        rule = settings.update_rule(optimizer.learning_rate)
-        moment1, moment2 = (*optimizer.moments, None)[:2]
-        work = self._work
-        at, cost_sum, rows_counted = 0, 0.0, 0
-        while at < sample.n_rows:
-            n_threads, seconds = self._pace.choose()
-            start, started = at, time.perf_counter()
-            # Ctrl-C is seen between two of these calls.
-            at, cost_sum, rows, steps = doors.run_steps(
-                self.layout.network, rule, optimizer.n_steps, self.theta, moment1, moment2,
-                sample.table, sample.Y, sample.weight, sample.order, sample.smoothing, rates,
-                at, sample.n_rows, self.batch_size, min(seconds, self._deadline.remaining()), cost_sum,
-                work.block_rows, work.blocks, work.gradients, work.partials, n_threads, **self._masks,
-            )  # fmt: skip
-            self._pace.record(n_threads, at - start, time.perf_counter() - started)
-            optimizer.n_steps += steps
-            rows_counted += rows
-            if self._deadline.is_over():
-                break
-        self._last_rate = optimizer.learning_rate if rates is None else float(rates[(at - 1) // self.batch_size])
-        return (cost_sum / rows_counted if rows_counted else 0.0), at
-
-    def _scheduled_rates(self) -> np.ndarray | None:
-        """The learning rate of each step of the next epoch, where they follow a schedule."""
+    def _scheduled_rates(self, n_steps: int) -> np.ndarray | None:
+        """The learning rate of each of n_steps steps of the next epoch, where they follow a schedule."""
         if not self._has_schedule:
             return None
-        settings, n_steps = self.settings, -(-self.sample.n_rows // self.batch_size)
+        settings = self.settings
         factors = schedules.factors(settings.learning_rate, self._scheduled_epochs, n_steps, settings.max_iter)
         self._scheduled_epochs += 1
         return float(settings.learning_rate_init) * factors
@@ -225,3 +186,104 @@ class StochasticTraining:
             f"for {settings.n_iter_no_change:g} consecutive epochs. {verdict}"
         )
         return stops
+
+
+class StochasticTraining(EpochTraining):
+    """Epochs of sgd or adam over one sample.
+
+    Parameters
+    ----------
+    layout, sample
+        See their classes.
+    theta, optimizer, settings, history, held_out, observer
+        As in EpochTraining.
+    batch_size : int
+        1 .. sample.n_rows.
+    random_state : RandomState
+        Shuffles the rows.
+    n_threads : int
+        Most threads to use; the result does not depend on it.
+    dropout_seed : int
+        Of the masks, where the layout has dropout; they follow from it and from the optimizer's steps.
+    pace : Pace, optional
+        What is known of the threads already.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        sample: Sample,
+        theta: np.ndarray,
+        optimizer: Optimizer,
+        settings: Settings,
+        history: History,
+        batch_size: int,
+        random_state: np.random.RandomState,
+        n_threads: int,
+        held_out: Callable[[np.ndarray], tuple[float, float]] | None = None,
+        observer: Observer | None = None,
+        dropout_seed: int = 0,
+        pace: Pace | None = None,
+    ):
+        super().__init__(sample.n_rows, theta, optimizer, settings, history, held_out, observer)
+        self.layout = layout
+        self.sample = sample
+        self.batch_size = batch_size
+        self.random_state = random_state
+        if settings.shuffle and sample.order is None:
+            sample.order = np.arange(sample.n_rows, dtype=np.int64)
+        self._work = Workspace(layout, batch_size, theta.dtype, n_threads)
+        self._pace = pace or Pace(self._work.n_threads)
+        self._masks = {"dropout": layout.dropout, "dropout_seed": dropout_seed} if layout.dropout is not None else {}
+
+    def _epoch(self) -> tuple[float, int]:
+        sample = self.sample
+        if self.settings.shuffle:
+            self.random_state.shuffle(sample.order)
+        rates = self._scheduled_rates(-(-sample.n_rows // self.batch_size))
+        at, cost_sum, rows_counted = self.run_steps(0, sample.n_rows, rates)
+        if rates is not None:
+            self._last_rate = float(rates[(at - 1) // self.batch_size])
+        return (cost_sum / rows_counted if rows_counted else 0.0), at
+
+    def run_steps(self, at: int, stop: int, rates: np.ndarray | None) -> tuple[int, float, int]:
+        """Steps over the rows at .. stop of the order, or what of them there is time for.
+
+        Parameters
+        ----------
+        at, stop : int
+            Where batches begin; stop may be the end of the sample too.
+        rates : ndarray of float64, or None
+            The learning rate of each batch of the whole sample, where it is not the optimizer's.
+
+        Returns
+        -------
+        at : int
+            Where it ended.
+        cost_sum : float
+            The sum over batches of cost x rows.
+        rows_counted : int
+            Rows of batches that have a weight.
+        """
+        sample, optimizer, settings = self.sample, self.optimizer, self.settings
+        rule = settings.update_rule(optimizer.learning_rate)
+        moment1, moment2 = (*optimizer.moments, None)[:2]
+        work = self._work
+        cost_sum, rows_counted = 0.0, 0
+        while at < stop:
+            n_threads, seconds = self._pace.choose()
+            start, started = at, time.perf_counter()
+            # Ctrl-C is seen between two of these calls.
+            at, cost_sum, rows, steps = doors.run_steps(
+                self.layout.network, rule, optimizer.n_steps, self.theta, moment1, moment2,
+                sample.table, sample.Y, sample.weight, sample.order, sample.smoothing, rates,
+                at, stop, self.batch_size, min(seconds, self._deadline.remaining()), cost_sum,
+                work.block_rows, work.blocks, work.gradients, work.partials, n_threads, **self._masks,
+            )  # fmt: skip
+            self._pace.record(n_threads, at - start, time.perf_counter() - started)
+            optimizer.n_steps += steps
+            rows_counted += rows
+            if self._deadline.is_over():
+                break
+        self._last_rate = optimizer.learning_rate
+        return at, cost_sum, rows_counted

@@ -1,6 +1,7 @@
 """The cost over all rows and its gradient, and SciPy's L-BFGS on them."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import scipy.optimize
@@ -19,13 +20,13 @@ from skbce.kernels import doors
 class CostFunction:
     """The cost over all rows of a sample and its gradient, as functions of theta, in theta's own precision."""
 
-    def __init__(self, layout: Layout, sample: Sample, alpha: float, dtype, n_threads: int):
+    def __init__(self, layout: Layout, sample: Sample, alpha: float, dtype, n_threads: int, pace: Pace | None = None):
         self.layout = layout
         self.sample = sample
         self.alpha = alpha
         self.dtype = np.dtype(dtype)
         self._work = Workspace(layout, sample.n_rows, dtype, n_threads)
-        self._pace = Pace(self._work.n_threads)
+        self._pace = pace or Pace(self._work.n_threads)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Cost (nats per sample) and gradient at theta; the gradient is a new array of theta's dtype."""
@@ -62,15 +63,23 @@ class _EndedError(Exception):
 
 
 def minimize_lbfgs(
-    layout: Layout,
-    sample: Sample,
+    cost_and_gradient: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    n_rows: int,
     theta: np.ndarray,
     settings: Settings,
     history: History,
-    n_threads: int,
     observer: Observer | None = None,
 ) -> tuple[Outcome, str]:
     """Minimise the full-batch cost by scipy's L-BFGS-B from theta, which ends at the result.
+
+    Parameters
+    ----------
+    cost_and_gradient : callable(theta) -> (cost, gradient)
+        Over all rows: a CostFunction, or one that knows where else the rows lie. It gets theta in float64 too.
+    n_rows : int
+        How many they are.
+    theta, settings, history, observer
+        As in EpochTraining.
 
     Returns
     -------
@@ -79,8 +88,7 @@ def minimize_lbfgs(
         scipy's, about why it stopped.
     """
     deadline = Deadline(settings.max_time)
-    cost_and_gradient = CostFunction(layout, sample, settings.alpha, theta.dtype, n_threads)
-    progress = Progress(settings.verbose, "iteration", settings.max_iter, sample.n_rows)
+    progress = Progress(settings.verbose, "iteration", settings.max_iter, n_rows)
     history.n_epochs = 0
     history.loss = np.inf
 
