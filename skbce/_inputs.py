@@ -134,8 +134,9 @@ def kernel_table(X, dtype) -> doors.Table:
     if X.shape[1] > np.iinfo(np.int32).max:
         raise ValueError(f"X has {X.shape[1]} columns; {np.iinfo(np.int32).max} are the most.")
     if sp.issparse(X):
-        # A new matrix on the same arrays: the check below may cut them to length.
-        X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
+        # A new matrix on the same arrays, as the check below may cut them to length; on copies where their elements do
+        # not lie one after the other, which is how the kernels read them.
+        X = type(X)(tuple(np.require(array, requirements="CA") for array in (X.data, X.indices, X.indptr)), X.shape)
         X.check_format(full_check=True)  # indices outside X would be read outside W
         X = X.tocsr()
         values = X.data

@@ -261,6 +261,23 @@ def with_explicit_zeros(X):
     return X
 
 
+def with_every_second_place(X):
+    """The arrays are every second element of longer ones, as where values and indices come interleaved."""
+    X.data, X.indices, X.indptr = (np.repeat(array, 2)[::2] for array in (X.data, X.indices, X.indptr))
+    X.data.base[1::2] = 9
+    return X
+
+
+def with_unaligned_places(X):
+    """The arrays begin one byte after where their elements should, as in the middle of a file."""
+    for name in ("data", "indices", "indptr"):
+        array = getattr(X, name)
+        unaligned = np.frombuffer(b"." + array.tobytes(), np.uint8)[1:].view(array.dtype)
+        assert not unaligned.flags.aligned
+        setattr(X, name, unaligned)
+    return X
+
+
 def with_spare_room(X):
     """The arrays are longer than indptr says, as after entries were taken away."""
     X.data = np.append(X.data, [5, 7]).astype(X.dtype)
@@ -272,8 +289,11 @@ def with_spare_room(X):
 @pytest.mark.parametrize("as_table", SPARSE_TYPES)
 @pytest.mark.parametrize(
     "changed",
-    [with_int64_indices, with_rows_reversed_inside, with_every_entry_in_two_parts, with_explicit_zeros],
-)
+    [
+        with_int64_indices, with_rows_reversed_inside, with_every_entry_in_two_parts, with_explicit_zeros,
+        with_every_second_place, with_unaligned_places,
+    ],
+)  # fmt: skip
 def test_sparse_tables_mean_what_they_mean_to_scipy(changed, as_table, dtype):
     X, y = counts()
     X[10:13] = 0
