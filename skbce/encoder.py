@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names_in, _check_sample_weight, check_is_fitted, validate_data
 
 from skbce._threads import fair_share, thread_limit, working
 from skbce.kernels import doors
@@ -135,7 +135,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Take edges, medians and scales from X.
 
         Parameters
@@ -144,17 +144,24 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
             At least two rows; may have missing values (NaN).
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Quantiles are those of a table that has each row so many times; a row of weight 0 is not looked at.
 
         Returns
         -------
         self : PiecewiseLinearEncoder
         """
         X = self._validated(X, reset=True)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            X, sample_weight = X[sample_weight > 0], sample_weight[sample_weight > 0]
+            if not len(X):
+                raise ValueError("sample_weight is zero in every row: there is nothing to fit to.")
         seed = None
         if self.subsample is not None and len(X) > self.subsample:
             # One seed for all columns: what becomes of a column does not depend on those beside it.
             seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        columns = [self._fit_column(X[:, j], seed) for j in range(X.shape[1])]
+        columns = [self._fit_column(X[:, j], sample_weight, seed) for j in range(X.shape[1])]
         edges, center, scale, has_missing, has_two_values = zip(*columns)
         if not any(has_missing) and not any(len(of_column) for of_column in edges):
             raise ValueError("Every column of X is constant: there is nothing to encode.")
@@ -230,10 +237,13 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
             ensure_min_samples=2 if reset else 1,
         )
 
-    def _fit_column(self, column: np.ndarray, seed: int | None) -> tuple[np.ndarray, float, float, bool, bool]:
+    def _fit_column(
+        self, column: np.ndarray, weight: np.ndarray | None, seed: int | None
+    ) -> tuple[np.ndarray, float, float, bool, bool]:
         """A column's edges, center and scale; whether it has an indicator, and whether it has two values."""
         column = np.ascontiguousarray(column)  # read once where rows lie together
-        values = column[~np.isnan(column)]
+        present = ~np.isnan(column)
+        values = column[present]
         if values.size == 0:
             return np.empty(0), np.nan, 0.0, False, False
         low, high = float(values.min()), float(values.max())
@@ -241,15 +251,17 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         if low == high:
             return np.empty(0), low, 0.0, has_missing, False
         has_two_values = bool(((values == low) | (values == high)).all())
+        weight = None if weight is None else weight[present]
         if seed is not None and values.size > self.subsample:
             rng = np.random.default_rng(seed)
-            values = values[rng.choice(values.size, self.subsample, replace=False, shuffle=False)]
-        values = np.sort(values.astype(np.float64))
+            drawn = rng.choice(values.size, self.subsample, replace=False, shuffle=False)
+            values, weight = values[drawn], None if weight is None else weight[drawn]
+        values, below = _sorted(values, weight)
         edges = np.unique([low, *_distinct(values, self.n_bins + 2), high])
         if len(edges) > self.n_bins + 1:
-            inner = _quantiles(values, np.arange(1, self.n_bins), self.n_bins)
+            inner = _quantiles(values, below, np.arange(1, self.n_bins), self.n_bins)
             edges = np.unique([low, *inner, high])
-        q25, center, q75 = _quantiles(values, np.array([1, 2, 3]), 4).tolist()
+        q25, center, q75 = _quantiles(values, below, np.array([1, 2, 3]), 4).tolist()
         return edges, center, _scale(q25, q75, low, high), has_missing, has_two_values
 
     def _has_value(self) -> NDArray[np.bool_]:
@@ -288,10 +300,25 @@ def _distinct(values: np.ndarray, most: int) -> np.ndarray:
     return values[np.concatenate(([True], values[1:] != values[:-1]))][:most]
 
 
-def _quantiles(values: np.ndarray, k: np.ndarray, of: int) -> np.ndarray:
-    """Quantiles k / of of sorted values: what has that share below it; the mean of two where both are such a value."""
-    left = values[np.maximum(-(-k * len(values) // of) - 1, 0)]
-    right = values[np.minimum(k * len(values) // of, len(values) - 1)]
+def _sorted(values: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The values in order, in float64, and the weight up to and with each."""
+    if weight is None:
+        return np.sort(values.astype(np.float64)), None
+    order = np.argsort(values, kind="stable")
+    return values[order].astype(np.float64), np.cumsum(weight[order])
+
+
+def _quantiles(values: np.ndarray, below: np.ndarray | None, k: np.ndarray, of: int) -> np.ndarray:
+    """Quantiles k / of of sorted values: what has that share below it; the mean of two where both are such a value.
+
+    `below` is the weight up to and with each value, None where all have the same. Weights that are counts give what so
+    many values of each would.
+    """
+    if below is None:
+        first, last = -(-k * len(values) // of) - 1, k * len(values) // of
+    else:
+        first, last = (np.searchsorted(below * of, k * below[-1], side) for side in ("left", "right"))
+    left, right = values[np.maximum(first, 0)], values[np.minimum(last, len(values) - 1)]
     # Neither the sum of two large numbers nor the halves of two subnormal ones may leave what lies between them.
     return np.clip(0.5 * left + 0.5 * right, left, right)
 

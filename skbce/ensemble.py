@@ -22,10 +22,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import BaseCrossValidator, StratifiedKFold
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter, validate_data
 
 from skbce._inputs import Table, encoded, typed_labels
 from skbce._threads import thread_limit
@@ -41,10 +41,11 @@ _TEMPERATURES = (0.1, 10.0)
 
 @dataclass
 class _Member:
-    """A network to be: its encoder's number, the rows it is stopped by, and in the end how it was trained."""
+    """A network to be: its encoder's number, the rows it learns from and those it is stopped by; how training ended."""
 
     estimator: BCEMLPClassifier
     encoder: int
+    training: NDArray[np.int64]
     held_out: NDArray[np.int64]
     outcome: Outcome | None = None
 
@@ -84,10 +85,14 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
     n_estimators : int, default=8
         Members. Where a class has fewer rows than that (of positive weight), there are as many folds as it has rows,
         and several members a fold.
+    cv : splitter, list of (training rows, held-out rows) or None, default=None
+        Folds, as in scikit-learn's cross-validation, where the rows are not independent: `GroupKFold(8)`'s for the rows
+        of several patients, as `list(GroupKFold(8).split(X, y, groups))`. The members take them in turn, the first one
+        the first. None draws stratified folds, one for each member.
     encoders : transformer, list of transformers or None, default=None
         What X goes through, as an array of numbers, before the members: with a list the first member takes the first,
-        and so on, in turn. Each is fitted once, on all rows and without y; a `random_state` of None is set in it. None
-        shows the members X itself.
+        and so on, in turn. Each is fitted once, without y, on all rows of positive weight, and with their weights where
+        it takes `sample_weight`; a `random_state` of None is set in it. None shows the members X itself.
     calibration : {'temperature'} or None, default=None
         'temperature' divides the logits by the number from 0.1 to 10 that gives the out-of-fold probabilities the least
         log loss [2]_.
@@ -110,10 +115,11 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
     held_out_ : list of ndarray of int64
         For each member the numbers of the rows that it was stopped by, and did not train on.
     oof_proba_ : ndarray of shape (n_samples, 2)
-        Mean probability of the members that did not train on the row; NaN where there is none, because `max_time` or
-        Ctrl-C left members out, or they diverged.
+        Mean probability of the members that held the row out; NaN where there is none, because `cv` has it in no fold
+        of theirs, `max_time` or Ctrl-C left members out, or they diverged.
     oof_score_ : dict of str to float
         'log_loss' (nats per sample), 'roc_auc', 'brier' and 'accuracy' of oof_proba_, weighted by sample_weight.
+        'roc_auc' is NaN where only rows of one class have a probability.
     temperature_ : float
         1 without calibration.
     n_features_in_ : int
@@ -124,7 +130,8 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
     ------
     ValueError
         In fit: where y is not binary, where a class has fewer than 2 rows of positive weight, where an encoder's output
-        is not a table of finite numbers, and where no member could be trained.
+        is not a table of finite numbers, where a fold of `cv` leaves nothing to train on or to stop by, and where no
+        member could be trained.
 
     Notes
     -----
@@ -151,6 +158,7 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "estimator": [BCEMLPClassifier, None],
         "n_estimators": [Interval(Integral, 2, None, closed="left")],
+        "cv": [HasMethods(["split"]), list, tuple, None],
         "encoders": [HasMethods(["fit", "transform"]), list, tuple, None],
         "calibration": [StrOptions({"temperature"}), None],
         "max_time": [Interval(Real, 0, None, closed="neither"), None],
@@ -163,6 +171,7 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
         estimator: BCEMLPClassifier | None = None,
         n_estimators: int = 8,
         *,
+        cv: BaseCrossValidator | Sequence[tuple[ArrayLike, ArrayLike]] | None = None,
         encoders: TransformerMixin | Sequence[TransformerMixin] | None = None,
         calibration: str | None = None,
         max_time: float | None = None,
@@ -171,6 +180,7 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
     ):
         self.estimator = estimator
         self.n_estimators = n_estimators
+        self.cv = cv
         self.encoders = encoders
         self.calibration = calibration
         self.max_time = max_time
@@ -201,9 +211,10 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
             template = self._template(len(y))
             Y, labels = encoded(template, y, continues=False, incremental=False)
             random_state = check_random_state(self.random_state)
-            members = self._members(template, Y.ravel(), labels["classes_"], sample_weight, random_state)
+            splits = self._splits(X, Y.ravel(), labels["classes_"], sample_weight, random_state)
+            members = self._members(template, splits, random_state)
             encoders = [_seeded(encoder, random_state) for encoder in self._encoder_list()]
-            tables = [_encoded_table(encoder.fit(X), X) for encoder in encoders] or [X]
+            tables = [_encoded_table(_fitted(encoder, X, sample_weight), X) for encoder in encoders] or [X]
             interrupted = self._train(members, tables, y, sample_weight, deadline)
             trained = [member for member in members if member.is_trained]
             if interrupted and not trained:
@@ -331,25 +342,32 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         return X, typed_labels(y), sample_weight
 
-    def _members(self, template, Y: np.ndarray, classes, sample_weight, random_state) -> list[_Member]:
-        """Folds, seeds and encoders of all members."""
+    def _splits(self, X, Y: np.ndarray, classes, sample_weight, random_state) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each member the numbers of the rows it learns from, and of those it is stopped by."""
         weighty = np.arange(len(Y)) if sample_weight is None else np.flatnonzero(sample_weight)
         counts = np.bincount(Y[weighty], minlength=2)
         if counts.min() < 2:
             of_weight = "" if sample_weight is None else " with a sample_weight above zero"
             found = dict(zip(classes.tolist(), counts.tolist()))
             raise ValueError(f"y needs at least 2 rows of each class{of_weight}, got {found}.")
+        if self.cv is not None:
+            splits = _given_splits(self.cv, X, Y, weighty)
+            return [splits[k % len(splits)] for k in range(self.n_estimators)]
         n_folds = min(self.n_estimators, int(counts.min()))
-        held_out: list[np.ndarray] = []
-        while len(held_out) < self.n_estimators:
-            held_out += _folds(Y, weighty, n_folds, random_state)
+        splits = []
+        while len(splits) < self.n_estimators:
+            splits += _folds(Y, weighty, n_folds, random_state)
+        return splits[: self.n_estimators]
+
+    def _members(self, template, splits, random_state) -> list[_Member]:
+        """The seeds and encoders of all."""
         settings = {"early_stopping": True, "n_threads": self.n_threads}
         n_encoders = max(1, len(self._encoder_list()))
         return [
             _Member(
-                clone(template).set_params(**settings, random_state=random_state.randint(_SEEDS)), k % n_encoders, rows
+                clone(template).set_params(**settings, random_state=random_state.randint(_SEEDS)), k % n_encoders, *rows
             )
-            for k, rows in enumerate(held_out[: self.n_estimators])
+            for k, rows in enumerate(splits)
         ]
 
     def _train(self, members: list[_Member], tables: list, y, sample_weight, deadline: float) -> bool:
@@ -363,9 +381,7 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
             remaining = deadline - time.perf_counter()
             if stop.told.is_set() or (remaining <= 0 and member is not members[0]):
                 return
-            in_training = np.ones(len(y), bool)
-            in_training[member.held_out] = False
-            rows = np.flatnonzero(in_training).astype(np.int64, copy=False), member.held_out
+            rows = member.training, member.held_out
             estimator, table = member.estimator, tables[member.encoder]
             max_time = estimator.max_time
             if np.isfinite(remaining):
@@ -491,15 +507,54 @@ def _encoded_table(encoder, X) -> NDArray[np.floating] | sp.csr_matrix:
     return table
 
 
-def _folds(Y: np.ndarray, weighty: np.ndarray, n_folds: int, random_state) -> list[NDArray[np.int64]]:
-    """The rows of each fold. Those with weight are stratified: every fold has some of both classes."""
+def _fitted(encoder: TransformerMixin, X, sample_weight: np.ndarray | None) -> TransformerMixin:
+    """Fitted on the rows that have weight."""
+    if sample_weight is None:
+        return encoder.fit(X)
+    weighty = sample_weight > 0
+    weight = {"sample_weight": sample_weight[weighty]} if has_fit_parameter(encoder, "sample_weight") else {}
+    return encoder.fit(X[weighty], **weight)
+
+
+def _folds(Y: np.ndarray, weighty: np.ndarray, n_folds: int, random_state) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The rows outside and inside of each fold. Of those with weight all folds have some of both classes."""
     fold = np.empty(len(Y), np.intp)
     if len(weighty) < len(Y):
         fold = random_state.permutation(len(Y)) % n_folds
     splitter = StratifiedKFold(n_folds, shuffle=True, random_state=random_state.randint(_SEEDS))
     for k, (_, held_out) in enumerate(splitter.split(weighty, Y[weighty])):
         fold[weighty[held_out]] = k
-    return [np.flatnonzero(fold == k).astype(np.int64, copy=False) for k in range(n_folds)]
+    return [(_where(fold != k), _where(fold == k)) for k in range(n_folds)]
+
+
+def _given_splits(cv, X, Y: np.ndarray, weighty: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Those of `cv`, as numbers of rows in ascending order, each once."""
+    splits = []
+    for split in cv.split(X, Y) if hasattr(cv, "split") else cv:
+        training, held_out = np.zeros(len(Y), bool), np.zeros(len(Y), bool)
+        try:
+            training_rows, held_out_rows = split
+            training[np.asarray(training_rows)] = True
+            held_out[np.asarray(held_out_rows)] = True
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"cv: a split has to be the numbers of training and of held-out rows of X. {error}"
+            ) from error
+        if (training & held_out).any():
+            raise ValueError("cv: a split has rows to train on among those it holds out, so they could stop nothing.")
+        if len(np.unique(Y[weighty][training[weighty]])) < 2 or not held_out[weighty].any():
+            raise ValueError(
+                f"cv: split {len(splits)} has to have rows of both classes to train on, and rows to stop by, each of a "
+                "sample_weight above zero."
+            )
+        splits.append((_where(training), _where(held_out)))
+    if not splits:
+        raise ValueError("cv: there are no splits.")
+    return splits
+
+
+def _where(mask: np.ndarray) -> NDArray[np.int64]:
+    return np.flatnonzero(mask).astype(np.int64, copy=False)
 
 
 def _out_of_fold(members: list[_Member], tables: list, n_rows: int) -> NDArray[np.float64]:
@@ -543,9 +598,10 @@ def _best_temperature(logits: np.ndarray, positive: np.ndarray, sample_weight: n
 
 def _scores(positive: np.ndarray, p: np.ndarray, sample_weight: np.ndarray | None) -> dict[str, float]:
     weight = {"sample_weight": sample_weight}
+    one_class = positive.all() or not positive.any()
     return {
         "log_loss": float(log_loss(positive, p, labels=[False, True], **weight)),
-        "roc_auc": float(roc_auc_score(positive, p, **weight)),
+        "roc_auc": np.nan if one_class else float(roc_auc_score(positive, p, **weight)),
         "brier": float(brier_score_loss(positive, p, **weight)),
         "accuracy": float(accuracy_score(positive, p > 0.5, **weight)),
     }

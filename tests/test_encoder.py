@@ -75,6 +75,34 @@ def twin_value(x, values):
 
 
 @search
+@given(st.data(), columns, st.integers(1, 12))
+def test_row_of_weight_k_is_k_rows(data, values, n_bins):
+    weight = np.array(data.draw(st.lists(st.integers(0, 4), min_size=len(values), max_size=len(values))))
+    repeated = column(values).repeat(weight, axis=0)
+    if len(set(repeated.ravel())) < 2:
+        return
+    weighted = PiecewiseLinearEncoder(n_bins).fit(column(values), sample_weight=weight)
+    expected = PiecewiseLinearEncoder(n_bins).fit(repeated)
+    assert_array_equal(weighted.edges_[0], expected.edges_[0])
+    assert_array_equal([*weighted.center_, *weighted.scale_], [*expected.center_, *expected.scale_])
+
+
+def test_weights_follow_their_values_where_some_are_missing_and_a_subsample_is_drawn():
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random(4000) < 0.3, np.nan, rng.standard_normal(4000)).reshape(-1, 1)
+    weight = np.where(X.ravel() > 0, 4.0, 1.0)  # so the median is that of 4 halves above 0 and one below: 0.489
+    for subsample in (2000, None):
+        encoder = PiecewiseLinearEncoder(subsample=subsample, random_state=0).fit(X, sample_weight=weight)
+        # The standard error of the median of 2000 such rows is 0.03, and 5 times that is far from the unweighted 0.
+        assert encoder.center_[0] == pytest.approx(0.489, abs=0.15)
+
+
+def test_weights_that_leave_no_row_are_told():
+    with pytest.raises(ValueError, match="zero"):
+        PiecewiseLinearEncoder().fit(column([1.0, 2.0]), sample_weight=[0, 0])
+
+
+@search
 @given(columns, st.integers(1, 12))
 def test_edges_are_those_of_exact_arithmetic_for_any_column(values, n_bins):
     encoder = PiecewiseLinearEncoder(n_bins).fit(column(values))
@@ -457,11 +485,12 @@ def test_parameter_outside_its_range_is_named(name, value):
         PiecewiseLinearEncoder(**{name: value}).fit([[0.0], [1.0]])
 
 
+# The subsample is more than the rows of the check of weights, 30: of repeated rows it would be another one.
 @parametrize_with_checks(
     [
         PiecewiseLinearEncoder(),
         PiecewiseLinearEncoder(2, include_value=False),
-        PiecewiseLinearEncoder(n_bins=5, subsample=10, n_threads=2),
+        PiecewiseLinearEncoder(n_bins=5, subsample=40, n_threads=2),
     ]
 )
 def test_scikit_learn_check_passes(estimator, check):

@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold, TimeSeriesSplit
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, OneHotEncoder, StandardScaler
@@ -570,6 +570,97 @@ def test_rows_without_weight_do_not_matter():
 def test_bad_weights_are_told(weight, message):
     with pytest.raises(ValueError, match=message):
         ensemble().fit(X, y, sample_weight=weight)
+
+
+class SeesRows(TransformerMixin, BaseEstimator):
+    """Keeps what it was fitted on."""
+
+    def fit(self, X, y=None):
+        self.rows_ = X
+        return self
+
+    def transform(self, X):
+        return X
+
+
+def test_encoder_is_fitted_with_the_weights_that_it_takes():
+    weight = np.random.default_rng(1).integers(0, 4, len(y)).astype(float)
+    scaler, seen = ensemble(2, encoders=[StandardScaler(), SeesRows()]).fit(X, y, weight).encoders_
+    expected = StandardScaler().fit(X, sample_weight=weight)
+    np.testing.assert_allclose(scaler.mean_, expected.mean_, rtol=1e-12)  # rows of weight 0 are summed or not
+    np.testing.assert_array_equal(seen.rows_, X[weight > 0])
+
+
+# Folds that are given
+
+
+def test_given_folds_are_those_of_the_members_in_turn():
+    groups = np.arange(len(y)) % 12
+    splits = list(GroupKFold(3).split(X, y, groups))
+    clf = ensemble(4, cv=splits).fit(X, y)
+    for rows, (_, expected) in zip(clf.held_out_, [*splits, splits[0]], strict=True):
+        np.testing.assert_array_equal(rows, expected)
+        assert not set(groups[rows]) & set(np.delete(groups, rows))
+    assert np.isfinite(clf.oof_proba_).all()
+
+
+def test_splitter_gives_the_folds_of_its_splits():
+    splitter = StratifiedKFold(4, shuffle=True, random_state=7)
+    clf, expected = ensemble(cv=splitter).fit(X, y), ensemble(cv=list(splitter.split(X, y))).fit(X, y)
+    assert_same_model(clf, expected)
+
+
+def test_member_trains_on_no_row_that_its_split_leaves_out():
+    splits = list(TimeSeriesSplit(4).split(X))
+    clf = ensemble(cv=splits).fit(X, y)
+    other = X.copy()
+    other[splits[1][1][-1] + 1 :] += 100  # after all that the first two members may see
+    expected = ensemble(cv=splits).fit(other, y)
+    for k in range(2):
+        assert_same_bits(parameters_of(clf.estimators_[k]), parameters_of(expected.estimators_[k]))
+    first = splits[0][1][0]
+    assert np.isnan(clf.oof_proba_[:first]).all()
+    assert np.isfinite(clf.oof_proba_[first:]).all()
+    assert clf.oof_score_["log_loss"] == pytest.approx(log_loss(y[first:], clf.oof_proba_[first:, 1]), rel=1e-12)
+
+
+def test_masks_serve_as_rows_of_a_split():
+    training = np.arange(len(y)) % 3 > 0
+    rows = np.flatnonzero(training), np.flatnonzero(~training)
+    assert_same_model(ensemble(2, cv=[(training, ~training)]).fit(X, y), ensemble(2, cv=[rows]).fit(X, y))
+
+
+def test_auc_is_nan_where_all_held_out_rows_are_of_one_class():
+    negative = np.flatnonzero(y == 0)[:10]
+    clf = ensemble(2, cv=[(np.setdiff1d(np.arange(len(y)), negative), negative)]).fit(X, y)
+    assert np.isnan(clf.oof_score_["roc_auc"])
+    assert np.isfinite(clf.oof_score_["log_loss"])
+
+
+every = np.arange(len(y))
+
+
+@pytest.mark.parametrize(
+    ("cv", "message"),
+    [
+        ([], "no splits"),
+        ([(every[:60], every[50:])], "rows to train on among those it holds out"),
+        ([(every[:60], every[60:61] + 1000)], "numbers of training and of held-out rows"),
+        ([every], "numbers of training and of held-out rows"),
+        ([(every[:60], every[60:]), (np.flatnonzero(y), np.flatnonzero(1 - y))], "split 1 has to have rows of both"),
+        ([(every, every[:0])], "split 0 has to have .* rows to stop by"),
+    ],
+    ids=["none", "overlap", "no such row", "not pairs", "one class", "nothing to stop by"],
+)
+def test_bad_folds_are_told(cv, message):
+    with pytest.raises(ValueError, match=f"cv: .*{message}"):
+        ensemble(cv=cv).fit(X, y)
+
+
+def test_fold_without_weight_is_told():
+    weight = (every < 60).astype(float)
+    with pytest.raises(ValueError, match="cv: split 0 has to have"):
+        ensemble(cv=[(every[:60], every[60:])]).fit(X, y, weight)
 
 
 # Members that fail, Ctrl-C, max_time
