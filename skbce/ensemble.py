@@ -26,6 +26,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from skbce._files import SavesModel
 from skbce._inputs import Table, encoded, typed_labels
 from skbce._threads import thread_limit
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
@@ -64,7 +65,7 @@ class _Stop:
         return self.told.is_set()
 
 
-class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
+class BCEMLPEnsembleClassifier(SavesModel, ClassifierMixin, BaseEstimator):
     """Several networks for a binary target, their probabilities averaged.
 
     The rows are cut into as many stratified folds as there are members. Each member is trained on all folds but one,
