@@ -57,6 +57,7 @@ from skbce._training import (
 )
 from skbce._version import __version__
 from skbce.kernels import doors
+from skbce.onnx import ConvertsToOnnx
 
 # Rows x parameters below which BLAS starts no threads of its own, so that it need not be held to one (OpenBLAS does
 # from 9216 multiply-adds of a matrix with a vector, and from 262144 of two matrices).
@@ -71,7 +72,7 @@ def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
     return True
 
 
-class BCEMLPClassifier(SavesModel, CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Multi-layer perceptron for binary and multilabel targets, trained on binary cross-entropy.
 
     Takes the place of scikit-learn's MLPClassifier: the same parameters, attributes, and, from the same

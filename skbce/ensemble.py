@@ -32,6 +32,7 @@ from skbce._threads import thread_limit
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
 from skbce.classifier import BCEMLPClassifier
 from skbce.encoder import PiecewiseLinearEncoder
+from skbce.onnx import ConvertsToOnnx
 
 _SEEDS = np.iinfo(np.int32).max
 
@@ -65,7 +66,7 @@ class _Stop:
         return self.told.is_set()
 
 
-class BCEMLPEnsembleClassifier(SavesModel, ClassifierMixin, BaseEstimator):
+class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, BaseEstimator):
     """Several networks for a binary target, their probabilities averaged.
 
     The rows are cut into as many stratified folds as there are members. Each member is trained on all folds but one,
