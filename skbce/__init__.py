@@ -2,6 +2,7 @@
 
 from skbce import backprop
 from skbce._config import show_config
+from skbce._files import load, save
 from skbce._version import __version__
 from skbce.classifier import BCEMLPClassifier
 from skbce.encoder import PiecewiseLinearEncoder
@@ -20,6 +21,8 @@ __all__ = [
     "__version__",
     "backprop",
     "check_gradients",
+    "load",
     "make_tabular_classifier",
+    "save",
     "show_config",
 ]

@@ -27,6 +27,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skbce._callbacks import CallbackSupportMixin, EpochTasks
 from skbce._class_weight import ClassWeight, row_weights
 from skbce._config import documentation_url
+from skbce._files import SavesModel
 from skbce._inputs import (
     Table,
     accepted_dtypes,
@@ -57,6 +58,7 @@ from skbce._training import (
 )
 from skbce._version import __version__
 from skbce.kernels import doors
+from skbce.onnx import ConvertsToOnnx
 
 # Rows x parameters below which BLAS starts no threads of its own, so that it need not be held to one (OpenBLAS does
 # from 9216 multiply-adds of a matrix with a vector, and from 262144 of two matrices).
@@ -71,7 +73,7 @@ def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
     return True
 
 
-class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Multi-layer perceptron for binary and multilabel targets, trained on binary cross-entropy.
 
     Takes the place of scikit-learn's MLPClassifier: the same parameters, attributes, and, from the same

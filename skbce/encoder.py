@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, _check_sample_weight, check_is_fitted, validate_data
 
+from skbce._files import SavesModel
 from skbce._threads import fair_share, thread_limit, working
 from skbce.kernels import doors
 
@@ -18,7 +19,7 @@ from skbce.kernels import doors
 _THREAD_OUTPUT = 2**18
 
 
-class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
+class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
     """Numeric columns as their piecewise-linear encoding over quantile bins.
 
     A network learns a function of a column more easily when it need not bend a straight line for it. So a column

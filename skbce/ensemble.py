@@ -27,11 +27,13 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter, validate_data
 
+from skbce._files import SavesModel
 from skbce._inputs import Table, encoded, typed_labels
 from skbce._threads import thread_limit
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
 from skbce.classifier import BCEMLPClassifier
 from skbce.encoder import PiecewiseLinearEncoder
+from skbce.onnx import ConvertsToOnnx
 
 _SEEDS = np.iinfo(np.int32).max
 
@@ -66,7 +68,7 @@ class _Stop:
         return self.told.is_set()
 
 
-class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
+class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, BaseEstimator):
     """Several networks for a binary target, their probabilities averaged.
 
     The rows are cut into as many stratified folds as there are members. Each member is trained on all folds but one,

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from skbce._files import SavesModel
 from skbce.encoder import PiecewiseLinearEncoder
 from skbce.ensemble import BCEMLPEnsembleClassifier
 
@@ -25,7 +26,7 @@ _FLOATS = (float, np.floating, Decimal)  # what may be NaN, or whole
 _NUMBERS = (Real, Decimal, np.bool_)
 
 
-class TableEncoder(TransformerMixin, BaseEstimator):
+class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
     """Columns of any kind as numbers: numbers stay, categories become indicators, many categories a mean target too.
 
     A column is numeric where its dtype is (bools are 0 and 1), or where it is of objects that are all numbers. Texts,
@@ -260,7 +261,9 @@ class _Levels:
         counts = Counter(texts)
         found = sorted(counts, key=lambda text: (text is None, text or ""))
         n = len(found)
-        self.number = {text: c for c, text in enumerate(found)}
+        # Missing is the last one.
+        self.number = {text: c for c, text in enumerate(found) if text is not None}
+        self.has_missing = None in counts
         self.are_many = n > max_categories
         self.mean_target: np.ndarray | None = None
         self.indicators = ["(missing)" if text is None else text for text in found]
@@ -281,13 +284,19 @@ class _Levels:
             self.pattern = np.eye(len(kept) + 1)
 
     @property
+    def n_categories(self) -> int:
+        return len(self.number) + self.has_missing
+
+    @property
     def has_mean_target(self) -> bool:
         return self.mean_target is not None
 
     def codes(self, texts: list[str | None]) -> NDArray[np.intp]:
         """Number of each row's category."""
-        unseen = len(self.number)
-        return np.fromiter((self.number.get(text, unseen) for text in texts), np.intp, len(texts))
+        unseen = self.n_categories
+        missing = len(self.number)  # that is unseen too, where there was none
+        numbers = (missing if text is None else self.number.get(text, unseen) for text in texts)
+        return np.fromiter(numbers, np.intp, len(texts))
 
     def fit_mean_target(self, codes: NDArray[np.intp], Y: np.ndarray, fold: np.ndarray) -> np.ndarray:
         """Learn the mean targets, and return those of the rows, each from the rows of other folds."""
@@ -305,7 +314,7 @@ class _Levels:
 
     def _sums(self, codes: NDArray[np.intp], Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows of each category, as a column, and the totals of Y in it; 0 for the unseen."""
-        n = len(self.number) + 1
+        n = self.n_categories + 1
         totals = [np.bincount(codes, weights=of_output, minlength=n) for of_output in Y.T]
         return np.bincount(codes, minlength=n)[:, None].astype(float), np.column_stack(totals)
 

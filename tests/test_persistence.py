@@ -1,4 +1,4 @@
-"""Pickles and copies: the same model, that trains on as the original would, and nothing besides."""
+"""Pickles, files and copies: the same model, that trains on as the original would, and nothing besides."""
 
 import copy
 import io
@@ -58,10 +58,17 @@ def through_joblib(**options):
     return trip
 
 
+def through_file(clf, path):
+    pytest.importorskip("safetensors")
+    clf.save(path / "clf.safetensors")
+    return skbce.load(path / "clf.safetensors")
+
+
 ROUND_TRIPS = {
     **{f"pickle {protocol}": through_pickle(protocol) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)},
     "pickle out of band": through_out_of_band_pickle,
     "cloudpickle": lambda clf, path: cloudpickle.loads(cloudpickle.dumps(clf)),
+    "save": through_file,
     "joblib": through_joblib(),
     "joblib compressed": through_joblib(compress=3),
     "joblib mapped": through_joblib(mmap_mode="r"),
@@ -157,7 +164,9 @@ def test_warm_start_goes_on_after_a_round_trip_as_it_would_have(tmp_path, round_
     assert_same_model(restored, uninterrupted.fit(X, y))
 
 
-@pytest.mark.parametrize("round_trip", [through_pickle(5), ROUND_TRIPS["deepcopy"]], ids=["pickle", "deepcopy"])
+@pytest.mark.parametrize(
+    "round_trip", [through_pickle(5), ROUND_TRIPS["deepcopy"], through_file], ids=["pickle", "deepcopy", "save"]
+)
 def test_generator_goes_on_after_a_round_trip_where_it_was(tmp_path, round_trip):
     X, y = table()
     uninterrupted = classifier(random_state=np.random.RandomState(3), warm_start=True).fit(X, y)
