@@ -1,12 +1,14 @@
 """The extension table and its switches; everything else is in pyproject.toml.
 
 Switches are environment variables: SKBCE_DEBUG=1 adds Cython's checks, SKBCE_NO_OPENMP=1 builds without OpenMP,
-SKBCE_LEVELS=x86_64_v2,x86_64_v4 names the instruction sets to build for (default: all that the compiler knows).
+SKBCE_LEVELS=x86_64_v2,x86_64_v4 names the instruction sets to build for (default: all that the compiler knows),
+SKBCE_ABI3=1 builds with the limited API of CPython 3.11.
 """
 
 import os
 import platform
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -42,6 +44,11 @@ DIRECTIVES = {
 DEBUG = bool(os.environ.get("SKBCE_DEBUG"))
 if DEBUG:
     DIRECTIVES |= {"boundscheck": True, "initializedcheck": True, "nonecheck": True}
+
+# One build for every CPython from 3.11 on that has a GIL. Calls through the limited API take longer, which
+# docs/reliability/versions.md has measured: by default a build is for the Python at hand.
+ABI3 = bool(os.environ.get("SKBCE_ABI3")) and not sysconfig.get_config_var("Py_GIL_DISABLED")
+LIMITED = {"py_limited_api": True, "define_macros": [("Py_LIMITED_API", "0x030B0000")]} if ABI3 else {}
 
 
 def cythonized(extension: Extension) -> list[str]:
@@ -144,11 +151,16 @@ def doors(level: str) -> Extension:
     """All kernels and their doors, for one instruction set."""
     depends = [str(path) for path in sorted((*KERNELS.glob("*.pxd"), *KERNELS.glob("*.h")))]
     return Extension(
-        f"skbce.kernels.doors_{level}", [str(KERNELS / "doors.pyx")], include_dirs=[str(KERNELS)], depends=depends
+        f"skbce.kernels.doors_{level}",
+        [str(KERNELS / "doors.pyx")],
+        include_dirs=[str(KERNELS)],
+        depends=depends,
+        **LIMITED,
     )
 
 
 setup(
-    ext_modules=[Extension("skbce.kernels.cpu", [str(KERNELS / "cpu.pyx")]), *map(doors, level_names())],
+    ext_modules=[Extension("skbce.kernels.cpu", [str(KERNELS / "cpu.pyx")], **LIMITED), *map(doors, level_names())],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
     cmdclass={"build_ext": BuildKernels},
 )

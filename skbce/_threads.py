@@ -29,6 +29,7 @@ _RUN_SECONDS = 0.1
 
 _CORES_KEPT_FOR = 1.0  # seconds
 
+# All of the process's state. It is read in one go, and changed under the lock: threads may run without a GIL.
 _lock = threading.Lock()
 _blas_libraries: list | None = None
 _blas_found: list[tuple] = []  # (library, threads) as the first of the calls that work now found them
@@ -71,10 +72,13 @@ def _owned_by_dask_worker() -> int | None:
 def _cores() -> int:
     """Cores that the process may use, as of the last second: finding out reads files, which takes 50 us."""
     global _cores_found
+    n_cores, holds_until = _cores_found
     now = time.monotonic()
-    if now > _cores_found[1]:
-        _cores_found = (joblib.cpu_count(), now + _CORES_KEPT_FOR)
-    return _cores_found[0]
+    if now > holds_until:
+        n_cores = joblib.cpu_count()
+        with _lock:
+            _cores_found = (n_cores, now + _CORES_KEPT_FOR)
+    return n_cores
 
 
 @contextmanager
@@ -135,7 +139,9 @@ def fair_share(limit: int) -> int:
     """Threads for one of the calls that work now: the limit, divided among them."""
     global _openmp_used
     share = max(1, limit // max(1, _n_working))
-    _openmp_used = _openmp_used or share > 1
+    if share > 1 and not _openmp_used:
+        with _lock:
+            _openmp_used = True
     return share
 
 

@@ -12,13 +12,12 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
 )
@@ -56,6 +55,7 @@ from skbce._training import (
     StochasticTraining,
     minimize_lbfgs,
 )
+from skbce._typed import available_if, fit_context
 from skbce._version import __version__
 from skbce.kernels import doors
 from skbce.onnx import ConvertsToOnnx
@@ -263,6 +263,25 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
     _doc_link_module = "skbce"
     _doc_link_template = property(lambda self: documentation_url())
 
+    classes_: NDArray[Any]
+    coefs_: list[NDArray[np.floating]]
+    intercepts_: list[NDArray[np.floating]]
+    loss_: float
+    best_loss_: float | None
+    loss_curve_: list[float]
+    learning_rate_curve_: list[float]
+    validation_scores_: list[float] | None
+    validation_loss_curve_: list[float] | None
+    best_validation_score_: float | None
+    best_iteration_: int | None
+    n_iter_: int
+    t_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    n_layers_: int
+    n_outputs_: int
+    out_activation_: str
+
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
@@ -367,7 +386,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         self.dtype = dtype
         self.n_threads = n_threads
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Table,
@@ -409,7 +428,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         return self
 
     @available_if(_has_stochastic_solver)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Table, y: Table, sample_weight: ArrayLike | None = None, classes: ArrayLike | None = None
     ) -> Self:

@@ -6,13 +6,14 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, _check_sample_weight, check_is_fitted, validate_data
 
 from skbce._files import SavesModel
 from skbce._threads import fair_share, thread_limit, working
+from skbce._typed import fit_context
 from skbce.kernels import doors
 
 # Numbers of the output that are worth a thread: about 100 us, where waking a thread takes 10.
@@ -112,6 +113,14 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
            [1. , 0. , 1. ]], dtype=float32)
     """
 
+    edges_: list[NDArray[np.float64]]
+    center_: NDArray[np.float64]
+    scale_: NDArray[np.float64]
+    has_missing_: NDArray[np.bool_]
+    has_two_values_: NDArray[np.bool_]
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     _parameter_constraints: dict = {
         "n_bins": [Interval(Integral, 1, None, closed="left")],
         "include_value": ["boolean"],
@@ -135,7 +144,7 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         self.random_state = random_state
         self.n_threads = n_threads
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Take edges, medians and scales from X.
 

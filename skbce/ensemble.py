@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn import config_context, get_config
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
@@ -31,6 +31,7 @@ from skbce._files import SavesModel
 from skbce._inputs import Table, encoded, typed_labels
 from skbce._threads import thread_limit
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
+from skbce._typed import fit_context
 from skbce.classifier import BCEMLPClassifier
 from skbce.encoder import PiecewiseLinearEncoder
 from skbce.onnx import ConvertsToOnnx
@@ -157,6 +158,16 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
     True
     """
 
+    classes_: NDArray[Any]
+    estimators_: list[BCEMLPClassifier]
+    encoders_: list[Any]
+    held_out_: list[NDArray[np.int64]]
+    oof_proba_: NDArray[np.floating]
+    oof_score_: dict[str, float]
+    temperature_: float
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     _parameter_constraints: dict = {
         "estimator": [BCEMLPClassifier, None],
         "n_estimators": [Interval(Integral, 2, None, closed="left")],
@@ -189,7 +200,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         self.random_state = random_state
         self.n_threads = n_threads
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train the members.
 

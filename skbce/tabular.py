@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval
@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from skbce._files import SavesModel
+from skbce._typed import fit_context
 from skbce.encoder import PiecewiseLinearEncoder
 from skbce.ensemble import BCEMLPEnsembleClassifier
 
@@ -98,6 +99,11 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
            [41.,  0.,  1.,  0.]])
     """
 
+    numeric_: list[int]
+    categorical_: list[int]
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     _parameter_constraints: dict = {
         "max_categories": [Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
@@ -107,7 +113,7 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
         self.max_categories = max_categories
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Learn the columns' kinds and categories.
 
@@ -124,7 +130,7 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
         self._fit_transform(X, y)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
         """Fit to X, and encode it; mean targets of a row are those of other rows.
 

@@ -8,6 +8,9 @@ from threadpoolctl import threadpool_limits
 from skbce import _threads
 from tests.model_checks import blas_threads
 
+# nox runs it, and need not be there.
+collect_ignore = ["noxfile.py"]
+
 # Figures without windows, also in the documents' examples.
 os.environ["MPLBACKEND"] = "Agg"
 

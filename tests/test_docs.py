@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from sklearn.neural_network import MLPClassifier
 
+import skbce
+
 ROOT = Path(__file__).parents[1]
+PACKAGE = Path(skbce.__file__).parent  # as it is installed, which may be elsewhere
 README = ROOT / "README.md"
 DOCS = sorted(ROOT.glob("docs/*.md"))
 DIFFERENCES = ROOT / "docs" / "differences.md"
@@ -144,7 +147,7 @@ def test_relative_links_point_to_files_and_headings_that_exist(path):
 def test_files_and_functions_named_in_the_text_exist(path):
     missing = []
     for match in REFERENCE.finditer(BLOCK.sub("", path.read_text(encoding="utf-8"))):
-        candidates = [base / match["file"] for base in (ROOT, ROOT / "skbce", ROOT / "skbce" / "kernels")]
+        candidates = [base / match["file"] for base in (ROOT, PACKAGE.parent, PACKAGE, PACKAGE / "kernels")]
         found = [candidate for candidate in candidates if candidate.is_file()]
         name = (match["name"] or "").rpartition(".")[2]
         defined = rf"\b(?:def|cdef|class|enum|struct)\b[^\n]*\b{name}\b|^{name} *[:=]"
@@ -158,7 +161,7 @@ def test_architecture_has_a_word_on_every_module():
     modules = [
         path
         for suffix in ("py", "pyx", "pxd")
-        for path in (ROOT / "skbce").rglob(f"*.{suffix}")
+        for path in PACKAGE.rglob(f"*.{suffix}")
         if path.name not in ("__init__.py", "_version.py")
     ]
-    assert [path.name for path in modules if f"`{path.relative_to(ROOT / 'skbce').as_posix()}`" not in text] == []
+    assert [path.name for path in modules if f"`{path.relative_to(PACKAGE).as_posix()}`" not in text] == []

@@ -18,7 +18,7 @@ from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClas
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, log_loss, make_scorer, roc_auc_score
 from sklearn.model_selection import (
     GridSearchCV,
     TunedThresholdClassifierCV,
@@ -33,6 +33,7 @@ from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.fixes import parse_version
 
 from skbce import BCEMLPClassifier, GradientCheck, check_gradients
 from skbce._config import documentation_url
@@ -327,7 +328,11 @@ def test_metadata_routing_takes_weights_through_pipeline_and_grid_search():
         requesting = classifier().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), requesting)
         routed = pipeline.fit(X, y, sample_weight=weight)
-        search = GridSearchCV(pipeline, {"bcemlpclassifier__alpha": [0.1]}, cv=3).fit(X, y, sample_weight=weight)
+        # Before 1.7 the search does not see what the pipeline's last step requests for its score.
+        accuracy = make_scorer(accuracy_score).set_score_request(sample_weight=True)
+        scoring = accuracy if parse_version(sklearn.__version__) < parse_version("1.7") else None
+        search = GridSearchCV(pipeline, {"bcemlpclassifier__alpha": [0.1]}, scoring=scoring, cv=3)
+        search.fit(X, y, sample_weight=weight)
         score = pipeline.score(X, y, sample_weight=weight)
     expected = classifier().fit(StandardScaler().fit_transform(X), y, weight)
     assert_same_parameters(routed[-1], expected)

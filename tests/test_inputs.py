@@ -950,7 +950,7 @@ BAD_FITS = {
     "other width, corrupted": (
         (sp.csr_matrix((np.ones(90), np.full(90, 9), np.arange(91)), (90, 4)), Y_GOOD),
         {},
-        "indices",
+        "indices|index values",  # SciPy's words, of 1.15 and of 1.11
     ),
     "bad parameter": ((X_GOOD[:, :4], Y_GOOD), {"alpha": -1}, "alpha"),
 }
