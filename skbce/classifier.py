@@ -29,12 +29,14 @@ from skbce._class_weight import ClassWeight, row_weights
 from skbce._config import documentation_url
 from skbce._inputs import (
     Table,
+    about,
     accepted_dtypes,
     check_both_classes,
     conversion,
     converted_weight,
     encoded,
     kernel_table,
+    refuse_unreadable,
     validated,
     validation_targets,
 )
@@ -426,7 +428,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         with self._unchanged_without_a_model():
-            _check_partial_fit_first_call(self, classes)
+            with about("classes"):
+                _check_partial_fit_first_call(self, classes)
             end = self._fit(X, y, sample_weight, continues=self.__sklearn_is_fitted__(), incremental=True)
             self._tell_of(end)
         return self
@@ -977,7 +980,8 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if self._needs_no_validation(X):
             return X
         dtypes = accepted_dtypes(getattr(self.coefs_[0], "dtype", None))
-        with conversion():
+        with conversion(), about("X"):
+            refuse_unreadable("X", X)
             return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtypes, reset=False)
 
     def _needs_no_validation(self, X) -> bool:

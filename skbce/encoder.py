@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from skbce._inputs import about, refuse_unreadable
 from skbce._threads import fair_share, thread_limit, working
 from skbce.kernels import doors
 
@@ -221,14 +222,16 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         return tags
 
     def _validated(self, X, reset: bool) -> np.ndarray:
-        return validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=(np.float64, np.float32),
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=2 if reset else 1,
-        )
+        with about("X"):
+            refuse_unreadable("X", X)
+            return validate_data(
+                self,
+                X,
+                reset=reset,
+                dtype=(np.float64, np.float32),
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=2 if reset else 1,
+            )
 
     def _fit_column(self, column: np.ndarray, seed: int | None) -> tuple[np.ndarray, float, float, bool, bool]:
         """A column's edges, center and scale; whether it has an indicator, and whether it has two values."""

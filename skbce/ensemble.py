@@ -22,11 +22,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_consistent_length, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbce._inputs import Table, encoded, typed_labels
+from skbce._inputs import Table, about, checked_labels, checked_weight, conversion, encoded, refuse_unreadable
 from skbce._threads import thread_limit
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
 from skbce.classifier import BCEMLPClassifier
@@ -297,15 +297,19 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
             return []
         return list(self.encoders) if isinstance(self.encoders, list | tuple) else [self.encoders]
 
-    def _checked_table(self, X, reset: bool, **checks):
+    def _checked_table(self, X, reset: bool):
         """X as an array of numbers, or CSR; encoders look at missing values themselves."""
         encoders = self._encoder_list()
-        checks |= {
-            "accept_sparse": "csr" if all(map(_takes_sparse, encoders)) else False,
-            "dtype": (np.float64, np.float32),
-            "ensure_all_finite": "allow-nan" if encoders else True,
-        }
-        return validate_data(self, X, reset=reset, **checks)
+        with conversion(), about("X"):
+            refuse_unreadable("X", X)
+            return validate_data(
+                self,
+                X,
+                reset=reset,
+                accept_sparse="csr" if all(map(_takes_sparse, encoders)) else False,
+                dtype=(np.float64, np.float32),
+                ensure_all_finite="allow-nan" if encoders else True,
+            )
 
     def _template(self, n_rows: int) -> BCEMLPClassifier:
         """What members are copies of, after a look whether they can be stopped, and encoders are any."""
@@ -325,10 +329,13 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
         return self.estimator
 
     def _validated(self, X, y, sample_weight):
-        X, y = self._checked_table(X, reset=True, y=y)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        return X, typed_labels(y), sample_weight
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        X = self._checked_table(X, reset=True)
+        y = checked_labels(self, y)
+        with about("X and y"):
+            check_consistent_length(X, y)
+        return X, y, checked_weight(sample_weight, X)
 
     def _members(self, template, Y: np.ndarray, classes, sample_weight, random_state) -> list[_Member]:
         """Folds, seeds and encoders of all members."""

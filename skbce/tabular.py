@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from skbce._inputs import about, refuse_unreadable
 from skbce.encoder import PiecewiseLinearEncoder
 from skbce.ensemble import BCEMLPEnsembleClassifier
 
@@ -210,7 +211,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         codes = [levels.codes(of_column) for levels, of_column in zip(self._levels, texts)]
         means = []
         if y is not None:
-            check_consistent_length(columns[0], y)
+            with about("X and y"):
+                check_consistent_length(columns[0], y)
             many = [k for k, levels in enumerate(self._levels) if levels.are_many]
             means = self._fit_mean_targets(many, codes, y) if many else []
         encoded = self._joined(names, columns, codes, means)
@@ -225,8 +227,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         fold = check_random_state(self.random_state).permutation(n_rows) % min(_N_FOLDS, n_rows)
         return [self._levels[k].fit_mean_target(codes[k], Y, fold) for k in many]
 
+    @about("X")
     def _columns(self, X, reset: bool) -> tuple[list[str], list]:
         """X column by column, as DataFrames have a dtype for each; and what to call them in messages."""
+        refuse_unreadable("X", X)
         is_frame = hasattr(X, "iloc") and len(X.shape) == 2
         table = X if is_frame else _as_array(X)
         if is_frame and not X.columns.is_unique:
@@ -326,6 +330,7 @@ def _prior_rows(count: np.ndarray, total: np.ndarray, Y: np.ndarray) -> np.ndarr
     return np.maximum(1, m)
 
 
+@about("y")
 def _targets(y) -> tuple[np.ndarray, list[str]]:
     """Columns of numbers from y, and what is appended to the names of their means."""
     if not sp.issparse(y):
