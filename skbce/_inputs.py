@@ -25,7 +25,7 @@ def about(name: str) -> Iterator[None]:
     except (ValueError, TypeError, OverflowError) as error:
         if isinstance(error, ValueError | TypeError) and re.search(rf"\b{name}\b", str(error)):
             raise
-        kind = TypeError if isinstance(error, TypeError) else ValueError
+        kind = TypeError if isinstance(error, TypeError) and not isinstance(error, ValueError) else ValueError
         raise kind(f"{name}: {error}") from error
 
 
@@ -52,6 +52,8 @@ def refuse_unreadable(name: str, X) -> None:
 def _agrees_with_itself(X) -> bool:
     """Whether the arrays of a sparse matrix fit each other and its shape."""
     if X.format in ("csr", "csc", "bsr"):
+        if not X.indices.dtype.kind == X.indptr.dtype.kind == "i":
+            return False
         # A new matrix on the same arrays: the check may cut them to length.
         type(X)((X.data, X.indices, X.indptr), shape=X.shape).check_format(full_check=True)
         return True
@@ -62,12 +64,12 @@ def _agrees_with_itself(X) -> bool:
         return rows.shape == data.shape == X.shape[:1] and all(
             len(at) == len(values) and _lie_below(at, X.shape[1]) for at, values in zip(rows, data)
         )
-    return X.format != "dia" or X.data.ndim == 2 and np.shape(X.offsets) == X.data.shape[:1]
+    return X.format != "dia" or (X.data.ndim == 2 and np.shape(X.offsets) == X.data.shape[:1])
 
 
 def _lie_below(indices, n: int) -> bool:
     indices = np.asarray(indices)
-    return not indices.size or (indices.dtype.kind in "iu" and 0 <= indices.min() and indices.max() < n)
+    return not indices.size or (indices.dtype.kind in "iu" and indices.min() >= 0 and indices.max() < n)
 
 
 def validated(estimator, X, y, sample_weight, dtype: np.dtype | None, reset: bool):
@@ -88,7 +90,7 @@ def validated(estimator, X, y, sample_weight, dtype: np.dtype | None, reset: boo
 
 @about("y")
 def checked_labels(estimator, y):
-    """y as an array of labels, or an indicator matrix."""
+    """Y as an array of labels, or an indicator matrix."""
     refuse_unreadable("y", y)
     y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y", estimator=estimator)
     if y.ndim == 2 and y.shape[1] == 1:

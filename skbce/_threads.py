@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 import joblib
 from threadpoolctl import ThreadpoolController
@@ -43,10 +44,12 @@ def thread_limit(n_threads: int | None) -> int:
     As scikit-learn's own OpenMP code: OMP_NUM_THREADS where it is set (joblib sets it in its workers), else the cores
     that the process may use. 1 in a forked child of a process whose OpenMP has run: its threads are gone.
     """
+    if n_threads is not None and not (isinstance(n_threads, Integral) and n_threads >= 1):
+        raise ValueError(f"n_threads must be a positive integer or None, got {n_threads!r}.")
     if _forked:
         return 1
     if n_threads is not None:
-        return n_threads
+        return int(n_threads)
     if os.environ.get("OMP_NUM_THREADS"):
         return doors.thread_limit()
     return min(doors.thread_limit(), _cores())

@@ -26,7 +26,17 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbce._inputs import Table, about, checked_labels, checked_weight, conversion, encoded, refuse_unreadable
+from skbce._inputs import (
+    Table,
+    about,
+    checked_labels,
+    checked_weight,
+    conversion,
+    converted_weight,
+    encoded,
+    refuse_unreadable,
+)
+from skbce._state import check_labels, number, require, state_of
 from skbce._threads import thread_limit
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
 from skbce.classifier import BCEMLPClassifier
@@ -229,6 +239,8 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
             float64, strictly between 0 and 1.
         """
         check_is_fitted(self)
+        with state_of(self):
+            self._check_state()
         X = self._checked_table(X, reset=False)
         P = np.zeros((X.shape[0], 2))
         for encoder in sorted(set(self._encoder_of)):
@@ -279,6 +291,23 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
         k = self.predict_proba(X).argmax(axis=1)
         return self.classes_[k]
 
+    def score(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy: the share of rows, by weight, that are predicted right.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        score : float
+        """
+        predicted = self.predict(X)
+        sample_weight = converted_weight(checked_weight(sample_weight, predicted), np.float64)
+        with about("y"):
+            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimators_")
 
@@ -291,6 +320,21 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
         fill = PiecewiseLinearEncoder | SimpleImputer | KNNImputer
         tags.input_tags.allow_nan = bool(encoders) and all(isinstance(encoder, fill) for encoder in encoders)
         return tags
+
+    def _check_state(self) -> None:
+        """Raise an error where the fitted attributes are not those of an ensemble; each member looks at its own."""
+        members, encoders, encoder_of = self.estimators_, self.encoders_, self._encoder_of
+        require(isinstance(members, list) and len(members) > 0, "estimators_ is no list of members")
+        require(all(isinstance(member, BCEMLPClassifier) for member in members), "estimators_ are no BCEMLPClassifiers")
+        require(isinstance(encoders, list), "encoders_ is no list")
+        require(isinstance(encoder_of, list) and len(encoder_of) == len(members), "_encoder_of is not as estimators_")
+        require(
+            all(isinstance(k, Integral) and 0 <= k < max(1, len(encoders)) for k in encoder_of),
+            "_encoder_of names encoders that are not there",
+        )
+        require(not encoders or all(hasattr(encoders[k], "transform") for k in encoder_of), "encoders_ are none")
+        require(0 < number("temperature_", self.temperature_) < np.inf, "temperature_ is not positive")
+        check_labels("classes_", self.classes_, 2)
 
     def _encoder_list(self) -> list:
         if self.encoders is None:
@@ -318,7 +362,8 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(f"encoders must be transformers, with fit and transform; got {encoder!r}.")
         if self.estimator is None:
             return _default_member(n_rows)
-        self.estimator._validate_params()
+        with about("estimator"):
+            self.estimator._validate_params()
         if self.estimator.solver not in SOLVERS:
             raise ValueError(
                 f"estimator has solver={self.estimator.solver!r}, which does not stop early: a member could not be "
@@ -333,6 +378,8 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         X = self._checked_table(X, reset=True)
         y = checked_labels(self, y)
+        if y.ndim != 1:
+            raise ValueError(f"y should be a 1d array of two labels, got the shape {y.shape}.")
         with about("X and y"):
             check_consistent_length(X, y)
         return X, y, checked_weight(sample_weight, X)

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from skbce._inputs import about, refuse_unreadable
+from skbce._state import count, require, state_of
 from skbce.encoder import PiecewiseLinearEncoder
 from skbce.ensemble import BCEMLPEnsembleClassifier
 
@@ -153,6 +154,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             float64, as in fit_transform. (float32 would not tell 20240131 from the day before.)
         """
         check_is_fitted(self, "numeric_")
+        with state_of(self):
+            self._check_state()
         names, columns = self._columns(X, reset=False)
         codes = [levels.codes(_texts(columns[j])) for j, levels in zip(self.categorical_, self._levels)]
         means = [levels.mean_target[code] for levels, code in zip(self._levels, codes) if levels.has_mean_target]
@@ -172,6 +175,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             "age", "town_Bonn", "town_(missing)", "town_(other)" of the rare ones, "town_mean_target".
         """
         check_is_fitted(self, "numeric_")
+        with state_of(self):
+            self._check_state()
         names = _check_feature_names_in(self, input_features)
         of_levels = list(zip(names[self.categorical_], self._levels))
         found = list(names[self.numeric_])
@@ -191,6 +196,20 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+    def _check_state(self) -> None:
+        """Raise an error where the fitted attributes are not those of as many columns."""
+        for name in ("numeric_", "categorical_"):
+            require(isinstance(getattr(self, name), list), f"{name} is no list.")
+        columns = [count("a column", j) for j in (*self.numeric_, *self.categorical_)]
+        require(sorted(columns) == list(range(self.n_features_in_)), "numeric_ and categorical_ are not all columns")
+        levels = self._levels
+        require(isinstance(levels, list) and len(levels) == len(self.categorical_), "_levels is not as categorical_")
+        require(all(isinstance(one, _Levels) for one in levels), "_levels are none")
+        if any(one.has_mean_target for one in levels):
+            require(isinstance(self._target_labels, list), "_target_labels is no list")
+            n = len(self._target_labels)
+            require(all(one.mean_target.shape[1] == n for one in levels if one.has_mean_target), "_target_labels")
 
     def _fit_transform(self, X, y) -> np.ndarray:
         """Fit and encode; where that fails, the encoder is what it was before."""

@@ -13,12 +13,12 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_
 
 from skbce.kernels cimport steps
 from skbce.kernels.activations cimport (
-    STORED, Activation, activate, activate_backward, activate_storing, add_rows, derivative_in_place, fill_rows, needs_Z,
-    unit_backward,
+    STORED, Activation, activate, activate_backward, activate_storing, add_rows, derivative_in_place, fill_rows,
+    needs_Z, unit_backward,
 )
 from skbce.kernels.dropout cimport drop
 from skbce.kernels.elementary cimport (
-    exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
+    are_finite, exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
 from skbce.kernels.encode cimport encode_rows, is_within
 from skbce.kernels.loss cimport loss_backward, loss_forward
@@ -93,7 +93,8 @@ cdef class Table:
         columns, starts = indices, indptr
         require(starts[0] >= 0 and do_not_fall(&starts[0], self.view.n_rows + 1), "CSR's indptr does not fall")
         require(
-            starts[self.view.n_rows] <= min(columns.shape[0], data.shape[0]), "CSR's indptr ends within the other arrays"
+            starts[self.view.n_rows] <= min(columns.shape[0], data.shape[0]),
+            "CSR's indptr ends within the other arrays",
         )
         if starts[self.view.n_rows] > 0:
             require(
@@ -197,7 +198,7 @@ cdef int require_rule(const UpdateRule* rule, Py_ssize_t n, Py_ssize_t n_moment1
 
 cdef int require_product(Py_ssize_t m, Py_ssize_t k, Py_ssize_t n) except -1:
     """BLAS counts as far as each of a product's dimensions"""
-    require(max(m, k, n) <= INT_MAX, f"BLAS counts to {INT_MAX}, and an array has more rows or columns")
+    require(max(m, k, n) <= INT_MAX, "BLAS counts to 2^31 - 1, and an array has more rows or columns")
     return 0
 
 
@@ -353,7 +354,7 @@ def logits(
     Network network not None, const floating[::1] theta not None, Table X not None, const int64_t[::1] row_ids,
     Py_ssize_t block_rows, floating[:, ::1] blocks not None, floating[:, ::1] Z not None, int n_threads,
 ):
-    """Z[L] of every row, or of the rows named, block after block."""
+    """Z[L] of every row, or of the rows named, block after block; returns whether theta is finite, and whether Z is."""
     require_blocks(&network.view, theta.shape[0], &X.view, block_rows, blocks.shape[0], blocks.shape[1], n_threads)
     require(Z.shape[1] == network.view.units[network.view.n_layers], "Z has the network's outputs")
     require(row_ids is not None or Z.shape[0] <= X.view.n_rows, "Z has no more rows than X")
@@ -364,13 +365,17 @@ def logits(
         ids = &row_ids[0]
     cdef Py_ssize_t block_size = blocks.shape[1], n_rows = Z.shape[0]
     cdef floating* block = &blocks[0, 0]
+    cdef bint theta_is_finite, Z_is_finite
     n_threads = min(n_threads, blocks.shape[0])
     with nogil:
+        theta_is_finite = are_finite(theta.shape[0], &theta[0])
         if n_threads == 1:
             fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
         else:
             with parallel(num_threads=n_threads):
                 fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
+        Z_is_finite = are_finite(n_rows * Z.shape[1], &Z[0, 0])
+    return theta_is_finite, Z_is_finite
 
 
 def input_gradients(
@@ -398,7 +403,8 @@ def encode_columns(
 ):
     """The piecewise-linear encoding of a dense table's columns, each row by itself."""
     require(not X.view.sparse and n_threads >= 1, "X is dense, and there is a thread")
-    require(places.shape[0] == 6 and robust.shape[0] == 2 and robust.shape[1] == places.shape[1], "a plan is 6 and 2 rows")
+    require(places.shape[0] == 6 and robust.shape[0] == 2, "a plan has 6 rows and 2")
+    require(robust.shape[1] == places.shape[1], "a plan has an entry a column")
     require(out.shape[0] == X.view.n_rows, "the output has X's rows")
     # Rows of places and robust: as in PiecewiseLinearEncoder._plan.
     cdef EncodingView plan
@@ -483,7 +489,8 @@ def layer_forward(
     floating[:, ::1] Z not None,
 ):
     """Z = b + A W"""
-    require(A.shape[0] == Z.shape[0] and A.shape[1] == W.shape[0] and W.shape[1] == b.shape[0] == Z.shape[1], "Z = b + A W")
+    require(A.shape[0] == Z.shape[0] and A.shape[1] == W.shape[0], "A has Z's rows, and W's rows as columns")
+    require(W.shape[1] == b.shape[0] == Z.shape[1], "b and Z have W's columns")
     require_product(A.shape[0], W.shape[0], W.shape[1])
     with nogil:
         fill_rows(Z.shape[0], Z.shape[1], &b[0], &Z[0, 0])
@@ -564,7 +571,8 @@ def layer_backward(
     """
     require(A.shape[0] == dZ.shape[0] == dZ_before.shape[0], "A, dZ and dZ_before have as many rows")
     require(dZ.shape[1] == W.shape[1], "dZ has W's columns")
-    require(A.shape[1] == W.shape[0] == dZ_before.shape[1] == db_before.shape[0], "A, dZ_before, db_before are as W's rows")
+    require(A.shape[1] == W.shape[0] == dZ_before.shape[1], "A and dZ_before have W's rows as columns")
+    require(db_before.shape[0] == W.shape[0], "db_before has W's rows")
     require_product(A.shape[0], W.shape[0], W.shape[1])
     with nogil:
         product_backward(dZ.shape[0], W.shape[0], W.shape[1], &dZ[0, 0], &W[0, 0], &dZ_before[0, 0])
@@ -589,7 +597,8 @@ def unit_layer_backward(
 ):
     """Below one unit: what layer_backward does, and dw += A^T dz, in one pass over A."""
     require(A.shape[0] == dz.shape[0] == dZ_before.shape[0], "dz and dZ_before have A's rows")
-    require(A.shape[1] == w.shape[0] == dw.shape[0] == dZ_before.shape[1] == db_before.shape[0], "the others A's columns")
+    require(A.shape[1] == w.shape[0] == dw.shape[0], "w and dw have A's columns")
+    require(A.shape[1] == dZ_before.shape[1] == db_before.shape[0], "dZ_before and db_before have A's columns")
     with nogil:
         unit_backward(
             <Activation>activation, A.shape[0], A.shape[1], &A[0, 0], &dz[0], &w[0], &dw[0], &dZ_before[0, 0],

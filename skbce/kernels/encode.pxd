@@ -18,7 +18,7 @@ cdef enum:
 
 
 cdef inline bint is_within(const EncodingView* plan, Py_ssize_t n_columns, Py_ssize_t n_edges) noexcept nogil:
-    """whether each column of the plan is one of the table's, and its edges and its places in a row of the output exist"""
+    """whether each column of the plan is one of the table's, and its edges and its places in the output exist"""
     cdef Py_ssize_t k, n
     for k in range(plan.n_columns):
         n = plan.n_bins[k]
