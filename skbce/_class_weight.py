@@ -39,8 +39,10 @@ def row_weights(
     else:
         of_columns = _of_columns(class_weight, Y.shape[1]) if multilabel else [class_weight]
         factors = [_of_dict(weights, labels)[column] for weights, column in zip(of_columns, Y.T, strict=True)]
-    weights = np.prod(factors, axis=0)
-    return weights if sample_weight is None else weights * sample_weight
+    # What overflows here is found where weights are converted to the model's precision.
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = np.prod(factors, axis=0)
+        return weights if sample_weight is None else weights * sample_weight
 
 
 def _of_columns(class_weight: Any, n_columns: int) -> Sequence[Mapping[int, float]]:

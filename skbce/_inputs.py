@@ -1,11 +1,14 @@
 """What the user gives, checked and as arrays that kernels take: X, y and weights."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -14,20 +17,95 @@ from skbce.kernels import doors
 Table = ArrayLike | sp.spmatrix | sp.sparray
 
 
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Put the argument's name before messages that do not have it, as many of scikit-learn's and NumPy's do not."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        if isinstance(error, ValueError | TypeError) and re.search(rf"\b{name}\b", str(error)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) and not isinstance(error, ValueError) else ValueError
+        raise kind(f"{name}: {error}") from error
+
+
+def refuse_unreadable(name: str, X) -> None:
+    """Raise an error for masked entries, whose values mean nothing, and for a sparse X whose arrays contradict it.
+
+    SciPy looks at the arrays of a matrix when it is made, and not again: turning a broken one into another format reads
+    and writes outside of them.
+    """
+    if np.ma.is_masked(X):
+        raise ValueError(f"{name} is a masked array with masked entries. Fill them, or leave out their rows.")
+    if not sp.issparse(X):
+        return
+    if len(X.shape) != 2:
+        raise ValueError(f"{name} must have two dimensions, got the shape {X.shape}.")
+    try:
+        fits = _agrees_with_itself(X)
+    except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{name} is a broken sparse matrix ({X.format}): {error}") from error
+    if not fits:
+        raise ValueError(f"{name} is a broken sparse matrix ({X.format}): its indices do not fit its shape and data.")
+
+
+def _agrees_with_itself(X) -> bool:
+    """Whether the arrays of a sparse matrix fit each other and its shape."""
+    if X.format in ("csr", "csc", "bsr"):
+        if not X.indices.dtype.kind == X.indptr.dtype.kind == "i":
+            return False
+        # A new matrix on the same arrays: the check may cut them to length.
+        type(X)((X.data, X.indices, X.indptr), shape=X.shape).check_format(full_check=True)
+        return True
+    if X.format == "coo":
+        return all(len(at) == len(X.data) and _lie_below(at, n) for at, n in zip((X.row, X.col), X.shape))
+    if X.format == "lil":
+        rows, data = X.rows, X.data
+        return rows.shape == data.shape == X.shape[:1] and all(
+            len(at) == len(values) and _lie_below(at, X.shape[1]) for at, values in zip(rows, data)
+        )
+    return X.format != "dia" or (X.data.ndim == 2 and np.shape(X.offsets) == X.data.shape[:1])
+
+
+def _lie_below(indices, n: int) -> bool:
+    indices = np.asarray(indices)
+    return not indices.size or (indices.dtype.kind in "iu" and indices.min() >= 0 and indices.max() < n)
+
+
 def validated(estimator, X, y, sample_weight, dtype: np.dtype | None, reset: bool):
     """X, y and sample_weight as arrays, checked for what does not depend on the labels."""
-    with conversion():
-        X, y = validate_data(
-            estimator, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=accepted_dtypes(dtype), reset=reset
-        )
+    if y is None:
+        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
+    with conversion(), about("X"):
+        refuse_unreadable("X", X)
+        X = validate_data(estimator, X, accept_sparse=["csr", "csc"], dtype=accepted_dtypes(dtype), reset=reset)
+    y = checked_labels(estimator, y)
+    with about("X and y"):
+        check_consistent_length(X, y)
+    sample_weight = checked_weight(sample_weight, X)
+    if sample_weight is not None and not sample_weight.any():
+        raise ValueError("sample_weight is zero for every row; at least one must be positive.")
+    return X, y, sample_weight
+
+
+@about("y")
+def checked_labels(estimator, y):
+    """Y as an array of labels, or an indicator matrix."""
+    refuse_unreadable("y", y)
+    y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y", estimator=estimator)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y.toarray() if sp.issparse(y) else y, warn=True)
-    y = typed_labels(y)
-    if sample_weight is not None:
-        sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not sample_weight.any():
-            raise ValueError("sample_weight is zero for every row; at least one must be positive.")
-    return X, y, sample_weight
+    return typed_labels(y)
+
+
+@about("sample_weight")
+def checked_weight(sample_weight, X) -> np.ndarray | None:
+    """sample_weight in float64, one for each row of X and not negative; or None."""
+    if sample_weight is None:
+        return None
+    refuse_unreadable("sample_weight", sample_weight)
+    with conversion():
+        return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
 
 
 def typed_labels(y):
@@ -37,6 +115,7 @@ def typed_labels(y):
     return y
 
 
+@about("y")
 def encoded(estimator, y, continues: bool, incremental: bool) -> tuple[np.ndarray, dict[str, Any]]:
     """Y, 0 or 1 of shape (n_samples, n_outputs), and the attributes that describe the labels."""
     check_classification_targets(y)
@@ -117,8 +196,9 @@ def converted_weight(sample_weight: np.ndarray | None, dtype) -> np.ndarray | No
         return None
     with np.errstate(over="ignore"):
         weight = sample_weight.astype(dtype, copy=False)
+        total = weight.sum(dtype=np.float64)
     # In float32, 1 / total must be a number too.
-    if not (np.isfinite(weight).all() and weight.sum(dtype=np.float64) > np.finfo(dtype).tiny):
+    if not np.finfo(dtype).tiny < total < np.inf:
         raise ValueError(f"sample_weight is too large or too small for {np.dtype(dtype)}, the precision of the model.")
     return weight
 
@@ -129,16 +209,14 @@ def kernel_table(X, dtype) -> doors.Table:
     Raises
     ------
     ValueError
-        For numbers beyond dtype, and for indices of a sparse X that point outside of it.
+        For numbers beyond dtype.
     """
     if X.shape[1] > np.iinfo(np.int32).max:
         raise ValueError(f"X has {X.shape[1]} columns; {np.iinfo(np.int32).max} are the most.")
     if sp.issparse(X):
-        # A new matrix on the same arrays, as the check below may cut them to length; on copies where their elements do
-        # not lie one after the other, which is how the kernels read them.
-        X = type(X)(tuple(np.require(array, requirements="CA") for array in (X.data, X.indices, X.indptr)), X.shape)
-        X.check_format(full_check=True)  # indices outside X would be read outside W
         X = X.tocsr()
+        # The kernels read arrays whose elements lie one after the other.
+        X = type(X)(tuple(np.require(array, requirements="CA") for array in (X.data, X.indices, X.indptr)), X.shape)
         values = X.data
     else:
         X = values = np.require(X, requirements="A")

@@ -194,19 +194,19 @@ class Layout:
         Raises
         ------
         ValueError
-            As `flat`.
+            As `flat`, and for arrays of something else than real numbers.
         """
         arrays = [np.asarray(array) for array in (*W, *b)]
         shapes = [*self.shapes, *((n,) for n in self.units[1:])]
         if len(W) != len(b) or [array.shape for array in arrays] != shapes:
             return self.flat(W, b, np.float64)  # which says what is wrong
         base, dtype = getattr(arrays[0], "base", None), arrays[0].dtype
-        if not (isinstance(base, np.ndarray) and base.flags.c_contiguous and dtype.char in "fd"):
-            return self.flat(W, b, np.result_type(*arrays, np.float32))
+        if not (isinstance(base, np.ndarray) and base.flags.c_contiguous and dtype in (np.float32, np.float64)):
+            return self.flat(W, b, _precision_of(arrays))
         start = at = _address(arrays[0])
         for array in arrays:
             if not (array.dtype == dtype and array.base is base and array.flags.c_contiguous and _address(array) == at):
-                return self.flat(W, b, np.result_type(*arrays, np.float32))
+                return self.flat(W, b, _precision_of(arrays))
             at += array.nbytes
         offset = start - _address(base)
         return base.reshape(-1).view(np.uint8)[offset : offset + at - start].view(dtype)
@@ -255,6 +255,14 @@ def block_rows(rows: int, layout: Layout, elements: int) -> int:
     """Rows of a block: `rows` cut into equal blocks whose activations keep to so many elements, if that is 64 rows."""
     n_blocks = -(-rows * layout.row_elements // elements)
     return max(-(-rows // max(1, min(n_blocks, rows))), min(rows, _MIN_BLOCK_ROWS))
+
+
+def _precision_of(arrays: Sequence[np.ndarray]) -> np.dtype:
+    """float32 where it holds all numbers of the arrays, else float64."""
+    kinds = {array.dtype for array in arrays}
+    if any(dtype.kind not in "biuf" for dtype in kinds):
+        raise ValueError(f"coefs_ and intercepts_ must hold real numbers, got the dtypes {sorted(map(str, kinds))}.")
+    return np.dtype(np.float32 if np.result_type(*kinds, np.float32) == np.float32 else np.float64)
 
 
 def _address(array: np.ndarray) -> int:

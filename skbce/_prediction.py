@@ -20,7 +20,7 @@ def fill_logits(
     rows: np.ndarray | None,
     Z: np.ndarray,
     n_threads: int | None,
-) -> None:
+) -> tuple[bool, bool]:
     """Z_L of the table's rows, or of those named by number.
 
     Parameters
@@ -33,9 +33,13 @@ def fill_logits(
         Takes the logits.
     n_threads : int or None
         As the estimator's; threads take blocks, so the result does not depend on them.
+
+    Returns
+    -------
+    theta_is_finite, Z_is_finite : bool
     """
     size, blocks = _blocks(layout, len(Z), len(Z) * layout.n_parameters, theta.dtype, n_threads)
-    doors.logits(layout.network, theta, table, rows, size, blocks, Z, len(blocks))
+    return doors.logits(layout.network, theta, table, rows, size, blocks, Z, len(blocks))
 
 
 def fill_input_gradients(

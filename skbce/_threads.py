@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 import joblib
 from threadpoolctl import ThreadpoolController
@@ -46,10 +47,12 @@ def thread_limit(n_threads: int | None) -> int:
     that the process may use. In a task of a Dask worker, the threads that the worker owns, for its OMP_NUM_THREADS is
     what Dask found. 1 in a forked child of a process whose OpenMP has run: its threads are gone.
     """
+    if n_threads is not None and not (isinstance(n_threads, Integral) and n_threads >= 1):
+        raise ValueError(f"n_threads must be a positive integer or None, got {n_threads!r}.")
     if _forked:
         return 1
     if n_threads is not None:
-        return n_threads
+        return int(n_threads)
     owned = _owned_by_dask_worker()
     if owned is not None:
         return min(owned, _cores())

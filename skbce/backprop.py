@@ -285,6 +285,8 @@ def _array(name: str, array: ArrayLike, dtype, ndim: int | None = None, shape: t
         raise ValueError(f"{name} is not an array: {error}") from error
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} must hold real numbers, got the dtype {array.dtype}.")
+    if max(array.shape, default=0) > np.iinfo(np.int32).max:
+        raise ValueError(f"{name} has the shape {array.shape}; BLAS counts to 2147483647 rows or columns.")
     array = np.ascontiguousarray(array, dtype)
     ndim = ndim if shape is None else len(shape)
     if ndim is not None and array.ndim != ndim:

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import accuracy_score, check_scoring, get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -29,17 +29,21 @@ from skbce._config import documentation_url
 from skbce._files import SavesModel
 from skbce._inputs import (
     Table,
+    about,
     accepted_dtypes,
     check_both_classes,
+    checked_weight,
     conversion,
     converted_weight,
     encoded,
     kernel_table,
+    refuse_unreadable,
     validated,
     validation_targets,
 )
 from skbce._parameters import ACTIVATIONS, Layout, known_activations, known_layout
 from skbce._prediction import fill_input_gradients, fill_logits
+from skbce._state import check_labels, count, is_finite, number, numbers, require, state_of
 from skbce._threads import thread_limit, working
 from skbce._training import (
     SCHEDULES,
@@ -55,6 +59,7 @@ from skbce._training import (
     StochasticTraining,
     minimize_lbfgs,
 )
+from skbce._training.schedules import factors
 from skbce._typed import available_if, fit_context
 from skbce._version import __version__
 from skbce.kernels import doors
@@ -66,7 +71,7 @@ _BLAS_STAYS_ALONE = 2**13
 
 
 def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
-    if estimator.solver not in SOLVERS:
+    if not (isinstance(estimator.solver, str) and estimator.solver in SOLVERS):
         raise AttributeError(
             f"partial_fit is only available for stochastic solvers {SOLVERS}, and solver={estimator.solver!r}."
         )
@@ -105,7 +110,8 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         'adam', step by step, a factor of learning_rate_init as a function of progress t = 0 .. 1 over `max_iter`
         epochs: 'cosine' is (1 + cos(pi t)) / 2 [4]_; 'one_cycle' rises for 30 %, then falls [5]_; 'coslog4' is
         (1 - cos(2 pi log2(1 + 15 t))) / 2 [6]_; or a callable(t) -> factor. partial_fit counts the epochs of
-        `loss_curve_`; after `max_iter` of them it stays at t = 1, where 'cosine' and 'coslog4' are 0.
+        `loss_curve_`; after `max_iter` of them it stays at t = 1, where 'cosine' and 'coslog4' are 0,
+        and warns once.
     learning_rate_init : float, default=0.001
         Step size at the start, of 'sgd' and 'adam'; with a schedule, the one that factors multiply.
     power_t : float, default=0.5
@@ -445,10 +451,13 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         -------
         self : BCEMLPClassifier
         """
+        self._validate_params()  # scikit-learn does so before the first call only
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         with self._unchanged_without_a_model():
-            _check_partial_fit_first_call(self, classes)
+            with about("classes"):
+                _check_partial_fit_first_call(self, classes)
+            self._tell_of_the_schedules_end()
             end = self._fit(X, y, sample_weight, continues=self.__sklearn_is_fitted__(), incremental=True)
             self._tell_of(end)
         return self
@@ -553,17 +562,38 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         True
         """
         check_is_fitted(self)
+        with state_of(self):
+            count("n_outputs_", self.n_outputs_)
         if isinstance(output, bool) or not (isinstance(output, Integral) and 0 <= output < self.n_outputs_):
             raise ValueError(f"output must be an integer from 0 to {self.n_outputs_ - 1}, got {output!r}.")
-        X = self._checked_rows(X)
+        layout, theta = self._network()
+        self._require_finite(theta)
+        X = self._checked_rows(X, theta.dtype)
         if sp.issparse(X):
             raise ValueError("input_gradient needs a dense X, for the derivatives are dense; X is sparse: X.toarray().")
-        layout = self._layout()
-        theta = layout.shared(self.coefs_, self.intercepts_)
         dX = np.empty(X.shape, theta.dtype)
         with nullcontext() if 2 * len(dX) * layout.n_parameters < _BLAS_STAYS_ALONE else working():
             fill_input_gradients(layout, theta, kernel_table(X, theta.dtype), int(output), dX, self.n_threads)
+        if not is_finite(dX):
+            raise ValueError(f"input_gradient overflows {theta.dtype} for the rows of X.")
         return dX
+
+    def score(self, X: Table, y: Table, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy: the share of rows, by weight, that are predicted right in all outputs.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        score : float
+        """
+        predicted = self.predict(X)
+        sample_weight = converted_weight(checked_weight(sample_weight, predicted), np.float64)
+        with about("y"):
+            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coefs_")
@@ -588,14 +618,25 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
                 UserWarning,
                 stacklevel=2,
             )
+        names = set(self._get_param_names())
+        if version == __version__:
+            with state_of(self):
+                require(names <= set(state), f"the parameters {sorted(names - set(state))} are missing")
+        else:
+            state = {**type(self)().get_params(deep=False), **state}  # those that the other version did not have
         super().__setstate__(state)
         if self.__sklearn_is_fitted__():
             # One vector again, so that prediction need not gather it each time. A copy that is taken in fit may have
             # the n_features_in_ of the model to come.
-            layout = self._layout_of((*map(len, self.coefs_), self.n_outputs_))
-            self.coefs_, self.intercepts_ = layout.views(
-                layout.flat(self.coefs_, self.intercepts_, self.coefs_[0].dtype)
-            )
+            with state_of(self):
+                layout = self._layout_of((*map(len, self.coefs_), self.n_outputs_))
+                own, precision = (
+                    getattr(self.coefs_[0], "dtype", None),
+                    layout.shared(self.coefs_, self.intercepts_).dtype,
+                )
+                # The dtype that came with the arrays, and that the moments share: a pickle writes it once.
+                dtype = own if own == precision else precision
+                self.coefs_, self.intercepts_ = layout.views(layout.flat(self.coefs_, self.intercepts_, dtype))
 
     @contextmanager
     def _unchanged_without_a_model(self) -> Iterator[None]:
@@ -684,6 +725,18 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
                 "model is kept."
             )
 
+    def _tell_of_the_schedules_end(self) -> None:
+        """Say once that partial_fit has come to the end of a schedule, and trains no more."""
+        follows_one = callable(self.learning_rate) or self.learning_rate in SCHEDULES
+        if not follows_one or len(vars(self).get("loss_curve_") or ()) != self.max_iter:
+            return
+        if factors(self.learning_rate, self.max_iter, 1, self.max_iter)[0] == 0:
+            warnings.warn(
+                f"learning_rate={self.learning_rate!r} has come to its end after max_iter={self.max_iter} epochs, and "
+                "partial_fit trains at a rate of 0 from now on. Raise max_iter, or set learning_rate='constant'.",
+                stacklevel=5,
+            )
+
     def _max_iter_message(self) -> str:
         return (
             f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
@@ -747,13 +800,15 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         """What fit computes in: `dtype`, or the precision of the model to go on with; None follows X."""
         if self.dtype is not None:
             return np.dtype(self.dtype)
-        return self.coefs_[0].dtype if continues else None
+        return self._network()[1].dtype if continues else None
 
     def _converted_theta(self, layout: Layout, dtype: np.dtype) -> np.ndarray:
         """A copy of the model's parameters, to go on with in a precision that must hold them."""
+        own = self._network()[1]
+        self._require_finite(own)
         with np.errstate(over="ignore"):
-            theta = layout.flat(self.coefs_, self.intercepts_, dtype)
-        if dtype != self.coefs_[0].dtype and not np.isfinite(theta).all():
+            theta = layout.flat(*layout.views(own), dtype)
+        if not np.isfinite(theta).all():
             raise ValueError(f"The parameters of the model to go on with are too large for dtype={self.dtype!r}.")
         return theta
 
@@ -765,7 +820,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         return [n_features, *sizes, n_outputs]
 
     def _check_same_layers(self, layout: Layout) -> None:
-        units = self._layout().units
+        units = self._network()[0].units
         if layout.units != units:
             raise ValueError(
                 f"hidden_layer_sizes={self.hidden_layer_sizes} gives layers of {layout.units} units, and the network "
@@ -788,21 +843,28 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
     def _history(self, continues: bool) -> History:
         if not (continues and hasattr(self, "loss_curve_")):
             return History()
+        with state_of(self):
+            return self._continued_history()
+
+    def _continued_history(self) -> History:
         # A score of another kind is no measure of those to come.
         stopped_early = (
             self.early_stopping and self.best_validation_score_ is not None and self._scored_by == self.scoring
         )
+        best = self.best_iteration_ if stopped_early else None
         return History(
-            loss_curve=list(self.loss_curve_),
-            learning_rate_curve=list(self.learning_rate_curve_),
-            loss=self.loss_,
-            best_loss=np.inf if self.best_loss_ is None else self.best_loss_,
-            validation_scores=list(self.validation_scores_ or []),
-            validation_loss_curve=list(self.validation_loss_curve_ or []),
-            best_validation_score=self.best_validation_score_ if stopped_early else -np.inf,
-            best_iteration=self.best_iteration_ if stopped_early else None,
-            no_improvement_count=self._no_improvement_count,
-            n_samples_seen=self.t_,
+            loss_curve=numbers("loss_curve_", self.loss_curve_),
+            learning_rate_curve=numbers("learning_rate_curve_", self.learning_rate_curve_),
+            loss=number("loss_", self.loss_),
+            best_loss=np.inf if self.best_loss_ is None else number("best_loss_", self.best_loss_),
+            validation_scores=numbers("validation_scores_", self.validation_scores_ or []),
+            validation_loss_curve=numbers("validation_loss_curve_", self.validation_loss_curve_ or []),
+            best_validation_score=number("best_validation_score_", self.best_validation_score_)
+            if stopped_early
+            else -np.inf,
+            best_iteration=None if best is None else count("best_iteration_", best),
+            no_improvement_count=count("_no_improvement_count", self._no_improvement_count),
+            n_samples_seen=count("t_", self.t_),
         )
 
     def _held_out(self, X, sample, validation, split, layout, labels, dtype, random_state) -> HeldOut | None:
@@ -936,12 +998,22 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         """partial_fit goes on with the moments it finds, where they are this solver's; fit starts new ones."""
         optimizer = Optimizer.new(settings, theta.size, theta.dtype)
         kept = getattr(self, "_moments", [])
-        if incremental and len(kept) == len(optimizer.moments):
-            for moment, old in zip(optimizer.moments, kept, strict=True):
-                moment[...] = old
-            optimizer.n_steps = self._n_steps
-            if self._learning_rate_from == self.learning_rate_init:
-                optimizer.learning_rate = self._learning_rate
+        if not incremental:
+            return optimizer
+        with state_of(self):
+            require(isinstance(kept, list), "_moments is no list")
+            if len(kept) == len(optimizer.moments):
+                goes_on = optimizer.take_over(kept, count("_n_steps", self._n_steps))
+                if self._learning_rate_from == self.learning_rate_init:
+                    require(0 <= self._learning_rate < np.inf, "_learning_rate is no rate")
+                    optimizer.learning_rate = float(self._learning_rate)
+            else:
+                goes_on = True
+        if not goes_on:
+            warnings.warn(
+                f"The moments of {self.solver} to go on with are too large for {theta.dtype}; they start anew.",
+                stacklevel=6,
+            )
         return optimizer
 
     def _keep_optimizer(self, optimizer: Optimizer | None) -> None:
@@ -987,21 +1059,40 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
     def _logits(self, X) -> np.ndarray:
         """Z_L of shape (n_samples, n_outputs), in the model's precision."""
         check_is_fitted(self)
-        X = self._checked_rows(X)
-        layout = self._layout(sp.issparse(X))
-        theta = layout.shared(self.coefs_, self.intercepts_)
+        layout, theta = self._network(sp.issparse(X))
+        X = self._checked_rows(X, theta.dtype)
         Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
         table = kernel_table(X, theta.dtype)
         with nullcontext() if len(Z) * layout.n_parameters < _BLAS_STAYS_ALONE else working():
-            fill_logits(layout, theta, table, None, Z, self.n_threads)
+            theta_is_finite, Z_is_finite = fill_logits(layout, theta, table, None, Z, self.n_threads)
+        if not theta_is_finite:
+            self._require_finite(theta)
+        if not Z_is_finite:
+            raise ValueError(f"X holds numbers so large that the network's sums overflow {theta.dtype}.")
         return Z
 
-    def _checked_rows(self, X):
+    def _network(self, sparse: bool = False) -> tuple[Layout, np.ndarray]:
+        """The fitted network's layout and theta, after a look that they are a network (of numbers that may be NaN)."""
+        with state_of(self):
+            layout = self._layout(sparse)
+            theta = layout.shared(self.coefs_, self.intercepts_)
+            n_outputs, is_multilabel = layout.units[-1], bool(self._multilabel)
+            require(is_multilabel or n_outputs == 1, f"n_outputs_={n_outputs} with a binary target")
+            check_labels("classes_", self.classes_, n_outputs if is_multilabel else 2)
+            bool(self._sparse_targets)
+        return layout, theta
+
+    def _require_finite(self, theta: np.ndarray) -> None:
+        with state_of(self):
+            require(is_finite(theta), "coefs_ or intercepts_ contain NaN or infinity.")
+
+    def _checked_rows(self, X, dtype):
         """X to predict, as it is where scikit-learn's validation would return it so, else validated."""
         if self._needs_no_validation(X):
             return X
-        dtypes = accepted_dtypes(getattr(self.coefs_[0], "dtype", None))
-        with conversion():
+        dtypes = accepted_dtypes(dtype)
+        with conversion(), about("X"):
+            refuse_unreadable("X", X)
             return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtypes, reset=False)
 
     def _needs_no_validation(self, X) -> bool:
@@ -1026,7 +1117,8 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         fitted = self.__sklearn_is_fitted__()
         dtype = dtype or (self.coefs_[0].dtype if fitted else self._precision(continues=False))
         X, y, sample_weight = validated(self, X, y, sample_weight, dtype, reset=not fitted)
-        Y, _ = encoded(self, y, continues=fitted, incremental=fitted)
+        Y, labels_of_y = encoded(self, y, continues=fitted, incremental=fitted)
+        sample_weight = self._with_class_weight(sample_weight, Y, labels_of_y, incremental=False)
         if fitted:
             layout = self._layout(sp.issparse(X))
             theta = layout.flat(self.coefs_, self.intercepts_, dtype)

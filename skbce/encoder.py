@@ -12,6 +12,8 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, _check_sample_weight, check_is_fitted, validate_data
 
 from skbce._files import SavesModel
+from skbce._inputs import about, refuse_unreadable
+from skbce._state import count, require, state_of, vector
 from skbce._threads import fair_share, thread_limit, working
 from skbce._typed import fit_context
 from skbce.kernels import doors
@@ -197,13 +199,16 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
             far as the column has them.
         """
         check_is_fitted(self, "edges_")
+        with state_of(self):
+            places, robust, width = self._plan()
         X = np.require(self._validated(X, reset=False), requirements="A")
-        places, robust, width = self._plan()
         X_encoded = np.empty((len(X), width), np.float32)
         most = X_encoded.size // _THREAD_OUTPUT
         with nullcontext() if most < 2 else working():
             n_threads = 1 if most < 2 else min(fair_share(thread_limit(self.n_threads)), most)
-            doors.encode_columns(doors.Table(X), places, robust, np.concatenate(self.edges_), X_encoded, n_threads)
+            doors.encode_columns(
+                doors.Table(X), places, robust, np.concatenate(self.edges_, dtype=np.float64), X_encoded, n_threads
+            )
         return X_encoded
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
@@ -219,6 +224,8 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         feature_names_out : ndarray of str objects
         """
         check_is_fitted(self, "edges_")
+        with state_of(self):
+            self._check_state()
         names = []
         of_X = _check_feature_names_in(self, input_features)
         for name, has_value, n_bins, has_missing in zip(of_X, self._has_value(), self.n_bins_, self.has_missing_):
@@ -238,14 +245,16 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         return tags
 
     def _validated(self, X, reset: bool) -> np.ndarray:
-        return validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=(np.float64, np.float32),
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=2 if reset else 1,
-        )
+        with about("X"):
+            refuse_unreadable("X", X)
+            return validate_data(
+                self,
+                X,
+                reset=reset,
+                dtype=(np.float64, np.float32),
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=2 if reset else 1,
+            )
 
     def _fit_column(
         self, column: np.ndarray, weight: np.ndarray | None, seed: int | None
@@ -274,6 +283,15 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         q25, center, q75 = _quantiles(values, below, np.array([1, 2, 3]), 4).tolist()
         return edges, center, _scale(q25, q75, low, high), has_missing, has_two_values
 
+    def _check_state(self) -> None:
+        """Raise an error where the fitted attributes are not those of as many columns."""
+        n = count("n_features_in_", self.n_features_in_)
+        require(isinstance(self.edges_, list) and len(self.edges_) == n, f"edges_ is no list of {n}")
+        for edges in self.edges_:
+            vector("an array of edges_", edges, len(edges))
+        for name in ("center_", "scale_", "has_missing_", "has_two_values_"):
+            vector(name, getattr(self, name), n)
+
     def _has_value(self) -> NDArray[np.bool_]:
         """Columns that stand before their components themselves."""
         return (self.n_bins_ > 0) & ~self.has_two_values_ & self.include_value
@@ -284,6 +302,7 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         The rows of the first: the column of X, its bins, where its edges begin, and where in the output its value, its
         components and its indicator begin.
         """
+        self._check_state()
         n_bins = self.n_bins_
         has_value = self._has_value()
         widths = has_value + n_bins + self.has_missing_
@@ -301,7 +320,11 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
             dtype=np.int64,
         )
         used = widths > 0
-        robust = np.array([self.center_, self.scale_])
+        robust = np.array([self.center_, self.scale_], dtype=np.float64)
+        require(bool(np.isfinite(robust[:, used]).all()), "center_ or scale_ contain NaN or infinity")
+        require(bool((self.scale_[has_value] > 0).all()), "scale_ is not positive")
+        for edges in self.edges_:
+            require(bool(np.isfinite(edges).all() and (edges[1:] > edges[:-1]).all()), "edges_ do not rise")
         return np.ascontiguousarray(places[:, used]), np.ascontiguousarray(robust[:, used]), int(widths.sum())
 
 

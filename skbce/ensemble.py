@@ -23,12 +23,22 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
 from sklearn.model_selection import BaseCrossValidator, StratifiedKFold
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_consistent_length, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter, validate_data
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
 from skbce._files import SavesModel
-from skbce._inputs import Table, encoded, typed_labels
+from skbce._inputs import (
+    Table,
+    about,
+    checked_labels,
+    checked_weight,
+    conversion,
+    converted_weight,
+    encoded,
+    refuse_unreadable,
+)
+from skbce._state import check_labels, number, require, state_of
 from skbce._threads import thread_limit
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
 from skbce._typed import fit_context
@@ -254,6 +264,8 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             float64, strictly between 0 and 1.
         """
         check_is_fitted(self)
+        with state_of(self):
+            self._check_state()
         X = self._checked_table(X, reset=False)
         P = np.zeros((X.shape[0], 2))
         for encoder in sorted(set(self._encoder_of)):
@@ -304,6 +316,23 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         k = self.predict_proba(X).argmax(axis=1)
         return self.classes_[k]
 
+    def score(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy: the share of rows, by weight, that are predicted right.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        score : float
+        """
+        predicted = self.predict(X)
+        sample_weight = converted_weight(checked_weight(sample_weight, predicted), np.float64)
+        with about("y"):
+            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimators_")
 
@@ -317,20 +346,39 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         tags.input_tags.allow_nan = bool(encoders) and all(isinstance(encoder, fill) for encoder in encoders)
         return tags
 
+    def _check_state(self) -> None:
+        """Raise an error where the fitted attributes are not those of an ensemble; each member looks at its own."""
+        members, encoders, encoder_of = self.estimators_, self.encoders_, self._encoder_of
+        require(isinstance(members, list) and len(members) > 0, "estimators_ is no list of members")
+        require(all(isinstance(member, BCEMLPClassifier) for member in members), "estimators_ are no BCEMLPClassifiers")
+        require(isinstance(encoders, list), "encoders_ is no list")
+        require(isinstance(encoder_of, list) and len(encoder_of) == len(members), "_encoder_of is not as estimators_")
+        require(
+            all(isinstance(k, Integral) and 0 <= k < max(1, len(encoders)) for k in encoder_of),
+            "_encoder_of names encoders that are not there",
+        )
+        require(not encoders or all(hasattr(encoders[k], "transform") for k in encoder_of), "encoders_ are none")
+        require(0 < number("temperature_", self.temperature_) < np.inf, "temperature_ is not positive")
+        check_labels("classes_", self.classes_, 2)
+
     def _encoder_list(self) -> list:
         if self.encoders is None:
             return []
         return list(self.encoders) if isinstance(self.encoders, list | tuple) else [self.encoders]
 
-    def _checked_table(self, X, reset: bool, **checks):
+    def _checked_table(self, X, reset: bool):
         """X as an array of numbers, or CSR; encoders look at missing values themselves."""
         encoders = self._encoder_list()
-        checks |= {
-            "accept_sparse": "csr" if all(map(_takes_sparse, encoders)) else False,
-            "dtype": (np.float64, np.float32),
-            "ensure_all_finite": "allow-nan" if encoders else True,
-        }
-        return validate_data(self, X, reset=reset, **checks)
+        with conversion(), about("X"):
+            refuse_unreadable("X", X)
+            return validate_data(
+                self,
+                X,
+                reset=reset,
+                accept_sparse="csr" if all(map(_takes_sparse, encoders)) else False,
+                dtype=(np.float64, np.float32),
+                ensure_all_finite="allow-nan" if encoders else True,
+            )
 
     def _template(self, n_rows: int) -> BCEMLPClassifier:
         """What members are copies of, after a look whether they can be stopped, and encoders are any."""
@@ -339,7 +387,8 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
                 raise ValueError(f"encoders must be transformers, with fit and transform; got {encoder!r}.")
         if self.estimator is None:
             return _default_member(n_rows)
-        self.estimator._validate_params()
+        with about("estimator"):
+            self.estimator._validate_params()
         if self.estimator.solver not in SOLVERS:
             raise ValueError(
                 f"estimator has solver={self.estimator.solver!r}, which does not stop early: a member could not be "
@@ -350,10 +399,15 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         return self.estimator
 
     def _validated(self, X, y, sample_weight):
-        X, y = self._checked_table(X, reset=True, y=y)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        return X, typed_labels(y), sample_weight
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        X = self._checked_table(X, reset=True)
+        y = checked_labels(self, y)
+        if y.ndim != 1:
+            raise ValueError(f"y should be a 1d array of two labels, got the shape {y.shape}.")
+        with about("X and y"):
+            check_consistent_length(X, y)
+        return X, y, checked_weight(sample_weight, X)
 
     def _splits(self, X, Y: np.ndarray, classes, sample_weight, random_state) -> list[tuple[np.ndarray, np.ndarray]]:
         """For each member the numbers of the rows it learns from, and of those it is stopped by."""

@@ -16,6 +16,8 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from skbce._files import SavesModel
+from skbce._inputs import about, refuse_unreadable
+from skbce._state import count, require, state_of
 from skbce._typed import fit_context
 from skbce.encoder import PiecewiseLinearEncoder
 from skbce.ensemble import BCEMLPEnsembleClassifier
@@ -159,6 +161,8 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
             float64, as in fit_transform. (float32 would not tell 20240131 from the day before.)
         """
         check_is_fitted(self, "numeric_")
+        with state_of(self):
+            self._check_state()
         names, columns = self._columns(X, reset=False)
         codes = [levels.codes(_texts(columns[j])) for j, levels in zip(self.categorical_, self._levels)]
         means = [levels.mean_target[code] for levels, code in zip(self._levels, codes) if levels.has_mean_target]
@@ -178,6 +182,8 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
             "age", "town_Bonn", "town_(missing)", "town_(other)" of the rare ones, "town_mean_target".
         """
         check_is_fitted(self, "numeric_")
+        with state_of(self):
+            self._check_state()
         names = _check_feature_names_in(self, input_features)
         of_levels = list(zip(names[self.categorical_], self._levels))
         found = list(names[self.numeric_])
@@ -198,6 +204,20 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = []
         return tags
 
+    def _check_state(self) -> None:
+        """Raise an error where the fitted attributes are not those of as many columns."""
+        for name in ("numeric_", "categorical_"):
+            require(isinstance(getattr(self, name), list), f"{name} is no list.")
+        columns = [count("a column", j) for j in (*self.numeric_, *self.categorical_)]
+        require(sorted(columns) == list(range(self.n_features_in_)), "numeric_ and categorical_ are not all columns")
+        levels = self._levels
+        require(isinstance(levels, list) and len(levels) == len(self.categorical_), "_levels is not as categorical_")
+        require(all(isinstance(one, _Levels) for one in levels), "_levels are none")
+        if any(one.has_mean_target for one in levels):
+            require(isinstance(self._target_labels, list), "_target_labels is no list")
+            n = len(self._target_labels)
+            require(all(one.mean_target.shape[1] == n for one in levels if one.has_mean_target), "_target_labels")
+
     def _fit_transform(self, X, y) -> np.ndarray:
         """Fit and encode; where that fails, the encoder is what it was before."""
         before = vars(self).copy()
@@ -217,7 +237,8 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
         codes = [levels.codes(of_column) for levels, of_column in zip(self._levels, texts)]
         means = []
         if y is not None:
-            check_consistent_length(columns[0], y)
+            with about("X and y"):
+                check_consistent_length(columns[0], y)
             many = [k for k, levels in enumerate(self._levels) if levels.are_many]
             means = self._fit_mean_targets(many, codes, y) if many else []
         encoded = self._joined(names, columns, codes, means)
@@ -232,8 +253,10 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
         fold = check_random_state(self.random_state).permutation(n_rows) % min(_N_FOLDS, n_rows)
         return [self._levels[k].fit_mean_target(codes[k], Y, fold) for k in many]
 
+    @about("X")
     def _columns(self, X, reset: bool) -> tuple[list[str], list]:
         """X column by column, as DataFrames have a dtype for each; and what to call them in messages."""
+        refuse_unreadable("X", X)
         is_frame = hasattr(X, "iloc") and len(X.shape) == 2
         table = X if is_frame else _as_array(X)
         if is_frame and not X.columns.is_unique:
@@ -341,6 +364,7 @@ def _prior_rows(count: np.ndarray, total: np.ndarray, Y: np.ndarray) -> np.ndarr
     return np.maximum(1, m)
 
 
+@about("y")
 def _targets(y) -> tuple[np.ndarray, list[str]]:
     """Columns of numbers from y, and what is appended to the names of their means."""
     if not sp.issparse(y):

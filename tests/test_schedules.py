@@ -174,6 +174,18 @@ def test_partial_fit_after_the_schedule_stays_at_its_end():
     np.testing.assert_allclose(clf.learning_rate_curve_[2:], [0.05 / 250_000] * 2, rtol=1e-12)
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "coslog4", lambda t: 1 - t])
+def test_partial_fit_warns_once_where_a_schedule_has_come_to_a_rate_of_0(schedule):
+    X, y = table()
+    clf = classifier(schedule, max_iter=2)
+    for _ in range(2):
+        clf.partial_fit(X, y, classes=[0, 1])
+    with pytest.warns(UserWarning, match=r"has come to its end after max_iter=2 epochs, and partial_fit trains"):
+        clf.partial_fit(X, y)
+    clf.partial_fit(X, y)
+    assert clf.learning_rate_curve_[2:] == [0, 0]
+
+
 def test_partial_fit_after_fit_goes_on_behind_its_epochs():
     X, y = table()
     clf = classifier("cosine").fit(X, y)

@@ -32,6 +32,31 @@ class Optimizer:
         moments = [aligned_zeros(n_parameters, dtype) for _ in range(_N_MOMENTS[settings.solver])]
         return cls(moments, 0, float(settings.learning_rate_init))
 
+    def take_over(self, moments: list[np.ndarray], n_steps: int) -> bool:
+        """Go on with the moments of so many steps; return whether this one's precision holds them.
+
+        Where it does not, all start anew: a second moment cut to the largest number would make steps too long.
+
+        Raises
+        ------
+        ValueError
+            For what are no moments of this many parameters.
+        """
+        for own, old in zip(self.moments, moments, strict=True):
+            if not (isinstance(old, np.ndarray) and old.dtype.kind == "f" and old.shape == own.shape):
+                raise ValueError(f"_moments are no arrays of {own.size} numbers")
+            if not np.isfinite(old).all() or (own is self.moments[-1] and len(moments) == 2 and old.min() < 0):
+                raise ValueError("_moments contain numbers that cannot be")
+            with np.errstate(over="ignore"):
+                own[...] = old
+        holds = all(np.isfinite(own).all() for own in self.moments)
+        if holds:
+            self.n_steps = n_steps
+        else:
+            for own in self.moments:
+                own[...] = 0
+        return holds
+
 
 class EpochTraining:
     """Epochs until a reason to stop, whatever an epoch is: `theta`, `optimizer` and `history` change in place.

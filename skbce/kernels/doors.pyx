@@ -1,24 +1,28 @@
-"""The doors between Python and the kernels: arrays in, arrays and numbers out, everything checked above.
+"""The doors between Python and the kernels: arrays in, arrays and numbers out.
 
-A door turns arrays into pointers, lets the GIL go and makes one call for a whole run of work.
+A door turns arrays into pointers, lets the GIL go and makes one call for a whole run of work. What is wrong with values
+is found above; but whatever Python hands over, no door lets a kernel read or write outside an array.
 """
+
+import numpy as np
 
 from cython cimport floating
 from cython.parallel cimport parallel
+from libc.limits cimport INT_MAX
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from skbce.kernels cimport steps
 from skbce.kernels.activations cimport (
-    Activation, activate, activate_backward, activate_storing, add_rows, derivative_in_place, needs_Z,
+    STORED, Activation, activate, activate_backward, activate_storing, add_rows, derivative_in_place, needs_Z,
     unit_backward,
 )
 from skbce.kernels.dropout cimport drop
 from skbce.kernels.elementary cimport (
-    exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
+    are_finite, exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
-from skbce.kernels.encode cimport encode_rows
+from skbce.kernels.encode cimport encode_rows, is_within
 from skbce.kernels.loss cimport loss_backward, loss_forward
-from skbce.kernels.network cimport fill_input_gradients, fill_logits, workspace_size
+from skbce.kernels.network cimport fill_input_gradients, fill_logits, is_apart, workspace_size
 from skbce.kernels.parallel cimport (
     MAX_SHARDS, has_openmp, max_threads, seconds_now, shard_count, thread_count, thread_number,
 )
@@ -26,33 +30,82 @@ from skbce.kernels.products cimport product_backward, product_forward, weights_g
 from skbce.kernels.steps cimport (
     Run, all_chunks, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
 )
-from skbce.kernels.table cimport gather_rows
-from skbce.kernels.updates cimport Step, UpdateRule, sum_of_squares, update
+from skbce.kernels.table cimport are_columns, are_rows, do_not_fall, gather_rows
+from skbce.kernels.updates cimport ADAM, SGD, Step, UpdateRule, sum_of_squares, update
 from skbce.kernels.views cimport DropoutView, EncodingView, NetworkView, SampleView, TableView, WorkspaceView
 
 
 HAS_OPENMP = bool(has_openmp)
 
 
+cdef int require(bint holds, str what) except -1:
+    """an error that says what must hold"""
+    if not holds:
+        raise ValueError(f"The kernels were handed memory that does not fit: {what}.")
+    return 0
+
+
+cdef int require_ids(const int64_t[::1] row_ids, Py_ssize_t n_ids, Py_ssize_t n_rows) except -1:
+    """row_ids are n_ids at least, and the first n_ids are rows"""
+    require(row_ids.shape[0] >= n_ids, "row_ids is too short")
+    require(are_rows(&row_ids[0], 0, n_ids, n_rows), "row_ids names rows that X does not have")
+    return 0
+
+
 cdef class Table:
-    """X as the kernels read it: a 2-D NumPy array of any strides, or a CSR matrix; float32 or float64."""
+    """X as the kernels read it: a 2-D NumPy array of any strides, or a CSR matrix; float32 or float64.
+
+    Raises
+    ------
+    ValueError
+        For arrays of another kind, and for indices that point outside of X.
+    """
 
     cdef TableView view
     cdef tuple _owners
 
-    def __init__(self, X):
+    def __cinit__(self, X):
         self.view.n_rows, self.view.n_columns = X.shape
         self.view.sparse = not hasattr(X, "strides")
-        self.view.is_double = X.dtype == "float64"
+        values = X.data if self.view.sparse else X
+        require(isinstance(values, np.ndarray) and values.dtype in (np.float32, np.float64), "X is no array of floats")
+        require(values.dtype.isnative and values.flags.aligned, "X is byte-swapped or not aligned")
+        self.view.is_double = values.itemsize == 8
         if self.view.sparse:
-            self._owners = (X.data, X.indices.astype("int32", copy=False), X.indptr.astype("int64", copy=False))
-            self.view.values = address(self._owners[0])
-            self.view.indices = <const int32_t*>address(self._owners[1])
-            self.view.indptr = <const int64_t*>address(self._owners[2])
+            self.take_csr(np.ascontiguousarray(values), np.asarray(X.indices), np.asarray(X.indptr))
         else:
             self._owners = (X,)
             self.view.values = address(X)
             self.view.row_stride, self.view.column_stride = (stride // X.itemsize for stride in X.strides)
+            require(all(stride % X.itemsize == 0 for stride in X.strides), "X has strides of broken elements")
+
+    cdef int take_csr(self, data, indices, indptr) except -1:
+        """the arrays of CSR, after a look that they stay within X"""
+        cdef const int32_t[::1] columns
+        cdef const int64_t[::1] starts
+        require(data.ndim == indices.ndim == indptr.ndim == 1, "CSR's arrays have one dimension")
+        require(indices.dtype.kind == "i" and indptr.dtype.kind == "i", "CSR's indices and indptr are integers")
+        require(indptr.shape[0] == self.view.n_rows + 1, "CSR's indptr has an entry a row, and one more")
+        if indices.itemsize > 4 and indices.size:
+            require(0 <= indices.min() and indices.max() <= INT_MAX, "CSR's indices lie within X")
+        indices = np.ascontiguousarray(indices, np.int32)
+        indptr = np.ascontiguousarray(indptr, np.int64)
+        columns, starts = indices, indptr
+        require(starts[0] >= 0 and do_not_fall(&starts[0], self.view.n_rows + 1), "CSR's indptr does not fall")
+        require(
+            starts[self.view.n_rows] <= min(columns.shape[0], data.shape[0]),
+            "CSR's indptr ends within the other arrays",
+        )
+        if starts[self.view.n_rows] > 0:
+            require(
+                are_columns(&columns[0], starts[0], starts[self.view.n_rows], self.view.n_columns),
+                "CSR's indices lie within X",
+            )
+        self._owners = (data, indices, indptr)
+        self.view.values = address(data)
+        self.view.indices = <const int32_t*>address(indices)
+        self.view.indptr = <const int64_t*>address(indptr)
+        return 0
 
 
 cdef const void* address(array) except? NULL:
@@ -61,15 +114,23 @@ cdef const void* address(array) except? NULL:
 
 
 cdef class Network:
-    """The shape of a network: units and activation of each layer, and where W[l], b[l] lie in the flat vector."""
+    """The shape of a network: units and activation of each layer, and where W[l], b[l] lie in the flat vector.
+
+    Raises
+    ------
+    ValueError
+        For a layout whose parts overlap, and for more units in a layer than BLAS counts.
+    """
 
     cdef NetworkView view
-    cdef readonly object layout
+    cdef object _layout
 
-    def __init__(self, layout):
+    def __cinit__(self, layout):
         # Rows of layout: units, W_start, b_start, A_start, f, D_start (skbce._parameters.Layout).
+        layout = np.array(layout, np.int64, order="C")
+        require(layout.ndim == 2 and layout.shape[0] == 6 and layout.shape[1] >= 3, "a layout is 6 x (layers + 2)")
         cdef const int64_t[:, ::1] rows = layout
-        self.layout = layout
+        self._layout = layout
         self.view.n_layers = rows.shape[1] - 2
         self.view.units = &rows[0, 0]
         self.view.W_start = &rows[1, 0]
@@ -80,6 +141,7 @@ cdef class Network:
         self.view.row_elements = rows[5, self.view.n_layers + 1]
         self.view.widest = max(layout[0, 1:-1])
         self.view.n_parameters = rows[2, self.view.n_layers]
+        require(is_apart(&self.view), "a layout has its parts one behind the other")
 
     def workspace_size(self, Py_ssize_t block_rows):
         """Elements of the workspace that one block of rows needs."""
@@ -91,7 +153,53 @@ cdef class Network:
 
     def partials_size(self):
         """How many partial sums the threads leave for each other: losses of shards, squares of chunks."""
-        return MAX_SHARDS + chunk_count(self.view.b_start[0]) + all_chunks(&self.view)
+        return partials_size(&self.view)
+
+
+cdef Py_ssize_t partials_size(const NetworkView* net) noexcept:
+    """losses, squares and gradient_squares of a WorkspaceView"""
+    return MAX_SHARDS + chunk_count(net.b_start[0]) + all_chunks(net)
+
+
+cdef int require_blocks(
+    const NetworkView* net, Py_ssize_t n_theta, const TableView* X, Py_ssize_t block_rows, Py_ssize_t n_blocks,
+    Py_ssize_t block_size, int n_threads,
+) except -1:
+    """theta, table and workspace are the network's"""
+    require(n_theta == net.n_parameters, "theta has the network's parameters")
+    require(X.n_columns == net.units[0], "X has the network's columns")
+    require(X.sparse or net.A_start[1] == net.units[0], "the layout has room for a dense X")
+    require(1 <= block_rows <= INT_MAX, "block_rows is positive, and BLAS counts as far")
+    require(block_size >= workspace_size(net, block_rows), "a block holds its rows")
+    require(n_blocks >= 1 and n_threads >= 1, "there is a thread, and a block for it")
+    return 0
+
+
+cdef int require_training(
+    const NetworkView* net, const TableView* X, const uint8_t[:, ::1] Y, Py_ssize_t n_weights, Py_ssize_t n_gradients,
+    Py_ssize_t gradient_size, Py_ssize_t n_partials, const double[::1] dropout, Py_ssize_t rows,
+) except -1:
+    """targets, weights, gradients and partial sums are those of the table, the network, and a batch of so many rows"""
+    require(Y.shape[0] == X.n_rows and Y.shape[1] == net.units[net.n_layers], "Y has X's rows, the network's outputs")
+    require(n_weights == X.n_rows, "weight has X's rows")
+    require(n_gradients >= shard_count(net, rows), "there is a gradient for each shard")
+    require(gradient_size >= net.n_parameters, "a gradient holds the network's parameters")
+    require(n_partials >= partials_size(net), "partials has the network's size")
+    require(dropout is None or dropout.shape[0] == net.n_layers - 1, "dropout has an entry a hidden layer")
+    return 0
+
+
+cdef int require_rule(const UpdateRule* rule, Py_ssize_t n, Py_ssize_t n_moment1, Py_ssize_t n_moment2) except -1:
+    """the solver is known, and its moments are of n parameters; -1 stands for no second moment"""
+    require(rule.solver == SGD or rule.solver == ADAM, "the solver is sgd or adam")
+    require(n_moment1 == n and (n_moment2 == n or (n_moment2 == -1 and rule.solver == SGD)), "moments are as theta")
+    return 0
+
+
+cdef int require_product(Py_ssize_t m, Py_ssize_t k, Py_ssize_t n) except -1:
+    """BLAS counts as far as each of a product's dimensions"""
+    require(max(m, k, n) <= INT_MAX, "BLAS counts to 2^31 - 1, and an array has more rows or columns")
+    return 0
 
 
 cdef SampleView sample_view(
@@ -141,11 +249,13 @@ def thread_limit():
 
 
 def run_steps(
-    Network network, UpdateRule rule, int64_t t, floating[::1] theta, floating[::1] moment1, floating[::1] moment2,
-    Table X, const uint8_t[:, ::1] Y, const floating[::1] weight, const int64_t[::1] row_ids,
+    Network network not None, UpdateRule rule, int64_t t, floating[::1] theta not None,
+    floating[::1] moment1 not None, floating[::1] moment2,
+    Table X not None, const uint8_t[:, ::1] Y not None, const floating[::1] weight, const int64_t[::1] row_ids,
     double smoothing, const double[::1] rates,
     Py_ssize_t start, Py_ssize_t stop, Py_ssize_t batch_size, double seconds, double cost_sum,
-    Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials, int n_threads,
+    Py_ssize_t block_rows, floating[:, ::1] blocks not None, floating[:, ::1] gradients not None,
+    double[::1] partials not None, int n_threads,
     const double[::1] dropout=None, uint64_t dropout_seed=0,
 ):
     """Train on rows start .. stop of the order, a step a batch; theta and the moments change in place.
@@ -156,6 +266,16 @@ def run_steps(
     each batch of the epoch, or is None where the rule has one for all. `dropout` has a probability for each hidden
     layer; it must be the layout's.
     """
+    cdef const NetworkView* net = &network.view
+    cdef Py_ssize_t n_rows = X.view.n_rows if row_ids is None else row_ids.shape[0]
+    require_blocks(net, theta.shape[0], &X.view, block_rows, blocks.shape[0], blocks.shape[1], n_threads)
+    require_training(
+        net, &X.view, Y, X.view.n_rows if weight is None else weight.shape[0], gradients.shape[0], gradients.shape[1],
+        partials.shape[0], dropout, batch_size,
+    )
+    require_rule(&rule, theta.shape[0], moment1.shape[0], -1 if moment2 is None else moment2.shape[0])
+    require(0 <= start <= stop <= n_rows and batch_size >= 1, "start .. stop are rows, and a batch has one")
+    require(rates is None or rates.shape[0] * batch_size >= stop, "rates has an entry a batch")
     cdef SampleView sample = sample_view(X, Y, row_ids, smoothing)
     cdef Run run
     cdef floating* moment2_at = NULL
@@ -176,6 +296,7 @@ def run_steps(
     run.deadline = seconds_now() + seconds
     run.cost_sum = cost_sum
     run.rows_counted = run.n_steps = 0
+    run.strays = False
     n_threads = min(n_threads, blocks.shape[0], shard_count(run.net, batch_size))
     with nogil:
         squares_of_chunks(run.net, &run.work, &theta[0])
@@ -184,16 +305,24 @@ def run_steps(
         else:
             with parallel(num_threads=n_threads):
                 steps.run_steps(&run, &theta[0], &moment1[0], moment2_at)
+    require(not run.strays, "row_ids names rows that X does not have")
     return run.stop, run.cost_sum, run.rows_counted, run.n_steps
 
 
 def cost_and_gradient(
-    Network network, double alpha, const floating[::1] theta, floating[::1] gradient,
-    Table X, const uint8_t[:, ::1] Y, const floating[::1] weight, double smoothing,
-    Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] gradients, double[::1] partials, int n_threads,
+    Network network not None, double alpha, const floating[::1] theta not None, floating[::1] gradient not None,
+    Table X not None, const uint8_t[:, ::1] Y not None, const floating[::1] weight, double smoothing,
+    Py_ssize_t block_rows, floating[:, ::1] blocks not None, floating[:, ::1] gradients not None,
+    double[::1] partials not None, int n_threads,
     const double[::1] dropout=None, uint64_t dropout_seed=0, int64_t dropout_step=0,
 ):
     """The cost over all rows, with its L2 term, and its gradient in place; under the dropout of one step, if any."""
+    require_blocks(&network.view, theta.shape[0], &X.view, block_rows, blocks.shape[0], blocks.shape[1], n_threads)
+    require_training(
+        &network.view, &X.view, Y, X.view.n_rows if weight is None else weight.shape[0], gradients.shape[0],
+        gradients.shape[1], partials.shape[0], dropout, X.view.n_rows,
+    )
+    require(gradient.shape[0] == theta.shape[0], "gradient is as theta")
     cdef SampleView sample = sample_view(X, Y, None, smoothing)
     if weight is not None:
         sample.weight = &weight[0]
@@ -222,29 +351,42 @@ def cost_and_gradient(
 
 
 def logits(
-    Network network, const floating[::1] theta, Table X, const int64_t[::1] row_ids,
-    Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] Z, int n_threads,
+    Network network not None, const floating[::1] theta not None, Table X not None, const int64_t[::1] row_ids,
+    Py_ssize_t block_rows, floating[:, ::1] blocks not None, floating[:, ::1] Z not None, int n_threads,
 ):
-    """Z[L] of every row, or of the rows named, block after block."""
+    """Z[L] of every row, or of the rows named, block after block; returns whether theta is finite, and whether Z is."""
+    require_blocks(&network.view, theta.shape[0], &X.view, block_rows, blocks.shape[0], blocks.shape[1], n_threads)
+    require(Z.shape[1] == network.view.units[network.view.n_layers], "Z has the network's outputs")
+    require(row_ids is not None or Z.shape[0] <= X.view.n_rows, "Z has no more rows than X")
+    if row_ids is not None:
+        require_ids(row_ids, Z.shape[0], X.view.n_rows)
     cdef const int64_t* ids = NULL
     if row_ids is not None:
         ids = &row_ids[0]
     cdef Py_ssize_t block_size = blocks.shape[1], n_rows = Z.shape[0]
     cdef floating* block = &blocks[0, 0]
+    cdef bint theta_is_finite, Z_is_finite
     n_threads = min(n_threads, blocks.shape[0])
     with nogil:
+        theta_is_finite = are_finite(theta.shape[0], &theta[0])
         if n_threads == 1:
             fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
         else:
             with parallel(num_threads=n_threads):
                 fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
+        Z_is_finite = are_finite(n_rows * Z.shape[1], &Z[0, 0])
+    return theta_is_finite, Z_is_finite
 
 
 def input_gradients(
-    Network network, const floating[::1] theta, Table X, Py_ssize_t output,
-    Py_ssize_t block_rows, floating[:, ::1] blocks, floating[:, ::1] dX, int n_threads,
+    Network network not None, const floating[::1] theta not None, Table X not None, Py_ssize_t output,
+    Py_ssize_t block_rows, floating[:, ::1] blocks not None, floating[:, ::1] dX not None, int n_threads,
 ):
     """dX[i, j] = d Z[L][i, output] / d X[i, j] for every row of a dense X, block after block."""
+    require_blocks(&network.view, theta.shape[0], &X.view, block_rows, blocks.shape[0], blocks.shape[1], n_threads)
+    require(not X.view.sparse, "X is dense")
+    require(dX.shape[0] <= X.view.n_rows and dX.shape[1] == X.view.n_columns, "dX is as X")
+    require(0 <= output < network.view.units[network.view.n_layers], "output is one of the network's")
     cdef Py_ssize_t block_size = blocks.shape[1], n_rows = dX.shape[0]
     cdef floating* block = &blocks[0, 0]
     n_threads = min(n_threads, blocks.shape[0])
@@ -256,10 +398,14 @@ def input_gradients(
 
 
 def encode_columns(
-    Table X, const int64_t[:, ::1] places, const double[:, ::1] robust, const double[::1] edges, float[:, ::1] out,
-    int n_threads,
+    Table X not None, const int64_t[:, ::1] places not None, const double[:, ::1] robust not None,
+    const double[::1] edges not None, float[:, ::1] out not None, int n_threads,
 ):
     """The piecewise-linear encoding of a dense table's columns, each row by itself."""
+    require(not X.view.sparse and n_threads >= 1, "X is dense, and there is a thread")
+    require(places.shape[0] == 6 and robust.shape[0] == 2, "a plan has 6 rows and 2")
+    require(robust.shape[1] == places.shape[1], "a plan has an entry a column")
+    require(out.shape[0] == X.view.n_rows, "the output has X's rows")
     # Rows of places and robust: as in PiecewiseLinearEncoder._plan.
     cdef EncodingView plan
     plan.n_columns = places.shape[1]
@@ -275,6 +421,7 @@ def encode_columns(
     plan.edges = NULL
     if edges.shape[0] > 0:
         plan.edges = &edges[0]
+    require(is_within(&plan, X.view.n_columns, edges.shape[0]), "a plan stays within X, the edges and the output")
     with nogil:
         if n_threads == 1:
             encode_rows(&X.view, &plan, 0, 1, &out[0, 0])
@@ -297,7 +444,7 @@ cdef floating probability(floating z) noexcept nogil:
     return below_1 if p > below_1 else p
 
 
-def probabilities(floating[:, ::1] Z):
+def probabilities(floating[:, ::1] Z not None):
     """sigmoid(Z), in place."""
     cdef Py_ssize_t i
     with nogil:
@@ -305,16 +452,17 @@ def probabilities(floating[:, ::1] Z):
             (&Z[0, 0])[i] = probability((&Z[0, 0])[i])
 
 
-def class_probabilities(const floating[:, ::1] Z, floating[:, ::1] out):
+def class_probabilities(const floating[:, ::1] Z not None, floating[:, ::1] out not None):
     """out[:, 0] = sigmoid(-Z), out[:, 1] = sigmoid(Z): neither is rounded from the other."""
     cdef Py_ssize_t i
+    require(Z.shape[1] >= 1 and out.shape[0] == Z.shape[0] and out.shape[1] == 2, "the output has a row a logit, of 2")
     with nogil:
         for i in range(Z.shape[0]):
             out[i, 0] = probability(-Z[i, 0])
             out[i, 1] = probability(Z[i, 0])
 
 
-def elementwise(str name, floating[::1] x):
+def elementwise(str name, floating[::1] x not None):
     """One of the elementary functions over an array, in place."""
     cdef Py_ssize_t i
     if name == "exp":
@@ -337,21 +485,28 @@ def elementwise(str name, floating[::1] x):
 
 
 def layer_forward(
-    const floating[:, ::1] A, const floating[:, ::1] W, const floating[::1] b, floating[:, ::1] Z
+    const floating[:, ::1] A not None, const floating[:, ::1] W not None, const floating[::1] b not None,
+    floating[:, ::1] Z not None,
 ):
     """Z = b + A W"""
+    require(A.shape[0] == Z.shape[0] and A.shape[1] == W.shape[0], "A has Z's rows, and W's rows as columns")
+    require(W.shape[1] == b.shape[0] == Z.shape[1], "b and Z have W's columns")
+    require_product(A.shape[0], W.shape[0], W.shape[1])
     with nogil:
         product_forward(Z.shape[0], W.shape[0], W.shape[1], &A[0, 0], A.shape[1], &W[0, 0], &b[0], &Z[0, 0])
 
 
-def apply_activation(int activation, floating[:, ::1] Z):
+def apply_activation(int activation, floating[:, ::1] Z not None):
     """A = f(Z), in place"""
+    require(0 <= activation < STORED, "the activation is known")
     with nogil:
         activate(<Activation>activation, Z.shape[0] * Z.shape[1], &Z[0, 0])
 
 
-def store_derivative(int activation, floating[:, ::1] Z, floating[:, ::1] D):
+def store_derivative(int activation, floating[:, ::1] Z not None, floating[:, ::1] D not None):
     """A = f(Z), in place, and D = f'(Z)"""
+    require(0 <= activation < STORED, "the activation is known")
+    require(D.shape[0] == Z.shape[0] and D.shape[1] == Z.shape[1], "D is as Z")
     cdef Activation f = <Activation>activation
     with nogil:
         if needs_Z(f):
@@ -363,18 +518,24 @@ def store_derivative(int activation, floating[:, ::1] Z, floating[:, ::1] D):
 
 
 def apply_dropout(
-    double p, uint64_t seed, int64_t step, int layer, Py_ssize_t first_row, floating[:, ::1] A, floating[:, ::1] D
+    double p, uint64_t seed, int64_t step, int layer, Py_ssize_t first_row, floating[:, ::1] A not None,
+    floating[:, ::1] D not None,
 ):
     """A *= mask and D *= mask of rows first_row, .. of a batch: 0 with probability p, else 1 / (1 - p)"""
+    require(D.shape[0] == A.shape[0] and D.shape[1] == A.shape[1], "D is as A")
     cdef DropoutView dropout = dropout_view(None, seed, step)
     with nogil:
         drop(p, &dropout, layer, first_row, A.shape[0], A.shape[1], &A[0, 0], &D[0, 0])
 
 
 def output_loss(
-    const floating[:, ::1] Z, const floating[:, ::1] Y, const floating[::1] weight, floating[:, ::1] losses
+    const floating[:, ::1] Z not None, const floating[:, ::1] Y not None, const floating[::1] weight,
+    floating[:, ::1] losses not None,
 ):
     """The summed loss, each term in `losses`."""
+    require(Y.shape[0] == losses.shape[0] == Z.shape[0], "Y and losses have Z's rows")
+    require(Y.shape[1] == losses.shape[1] == Z.shape[1], "Y and losses have Z's columns")
+    require(weight is None or weight.shape[0] == Z.shape[0], "weight has Z's rows")
     cdef const floating* weight_at = NULL
     if weight is not None:
         weight_at = &weight[0]
@@ -384,10 +545,13 @@ def output_loss(
 
 
 def output_backward(
-    const floating[:, ::1] Z, const floating[:, ::1] Y, const floating[::1] weight, floating[:, ::1] dZ,
-    floating[::1] db,
+    const floating[:, ::1] Z not None, const floating[:, ::1] Y not None, const floating[::1] weight,
+    floating[:, ::1] dZ not None, floating[::1] db not None,
 ):
     """dZ[L] = weight (sigmoid(Z[L]) - Y); db[L] += sum of its rows"""
+    require(Y.shape[0] == dZ.shape[0] == Z.shape[0], "Y and dZ have Z's rows")
+    require(Y.shape[1] == dZ.shape[1] == db.shape[0] == Z.shape[1], "Y, dZ and db have Z's columns")
+    require(weight is None or weight.shape[0] == Z.shape[0], "weight has Z's rows")
     cdef const floating* weight_at = NULL
     if weight is not None:
         weight_at = &weight[0]
@@ -397,13 +561,18 @@ def output_backward(
 
 
 def layer_backward(
-    int activation, const floating[:, ::1] A, const floating[:, ::1] dZ, const floating[:, ::1] W,
-    floating[:, ::1] dZ_before, floating[::1] db_before,
+    int activation, const floating[:, ::1] A not None, const floating[:, ::1] dZ not None,
+    const floating[:, ::1] W not None, floating[:, ::1] dZ_before not None, floating[::1] db_before not None,
 ):
     """dZ_before = (dZ W^T) * f'(Z_before); db_before += sum of its rows.
 
     f' is taken from A for an activation that `has_own_backward`; for STORED, A is f' itself.
     """
+    require(A.shape[0] == dZ.shape[0] == dZ_before.shape[0], "A, dZ and dZ_before have as many rows")
+    require(dZ.shape[1] == W.shape[1], "dZ has W's columns")
+    require(A.shape[1] == W.shape[0] == dZ_before.shape[1], "A and dZ_before have W's rows as columns")
+    require(db_before.shape[0] == W.shape[0], "db_before has W's rows")
+    require_product(A.shape[0], W.shape[0], W.shape[1])
     with nogil:
         product_backward(dZ.shape[0], W.shape[0], W.shape[1], &dZ[0, 0], &W[0, 0], &dZ_before[0, 0])
         activate_backward(
@@ -411,17 +580,24 @@ def layer_backward(
         )
 
 
-def layer_gradient(const floating[:, ::1] A, const floating[:, ::1] dZ, floating[:, ::1] dW):
+def layer_gradient(
+    const floating[:, ::1] A not None, const floating[:, ::1] dZ not None, floating[:, ::1] dW not None
+):
     """dW = A^T dZ"""
+    require(A.shape[0] == dZ.shape[0] and A.shape[1] == dW.shape[0] and dZ.shape[1] == dW.shape[1], "dW = A^T dZ")
+    require_product(A.shape[0], A.shape[1], dZ.shape[1])
     with nogil:
         weights_gradient(A.shape[0], A.shape[1], dZ.shape[1], &A[0, 0], A.shape[1], &dZ[0, 0], <floating>0, &dW[0, 0])
 
 
 def unit_layer_backward(
-    int activation, const floating[::1] dz, const floating[::1] w, const floating[:, ::1] A,
-    floating[::1] dw, floating[:, ::1] dZ_before, floating[::1] db_before,
+    int activation, const floating[::1] dz not None, const floating[::1] w not None, const floating[:, ::1] A not None,
+    floating[::1] dw not None, floating[:, ::1] dZ_before not None, floating[::1] db_before not None,
 ):
     """Below one unit: what layer_backward does, and dw += A^T dz, in one pass over A."""
+    require(A.shape[0] == dz.shape[0] == dZ_before.shape[0], "dz and dZ_before have A's rows")
+    require(A.shape[1] == w.shape[0] == dw.shape[0], "w and dw have A's columns")
+    require(A.shape[1] == dZ_before.shape[1] == db_before.shape[0], "dZ_before and db_before have A's columns")
     with nogil:
         unit_backward(
             <Activation>activation, A.shape[0], A.shape[1], &A[0, 0], &dz[0], &w[0], &dw[0], &dZ_before[0, 0],
@@ -429,17 +605,21 @@ def unit_layer_backward(
         )
 
 
-def gather(Table X, const int64_t[::1] row_ids, floating[:, ::1] out):
+def gather(Table X not None, const int64_t[::1] row_ids not None, floating[:, ::1] out not None):
     """out[i] = X[row_ids[i]] of a dense table, in out's precision."""
+    require(not X.view.sparse and out.shape[1] == X.view.n_columns, "X is dense, and the output has its columns")
+    require_ids(row_ids, out.shape[0], X.view.n_rows)
     with nogil:
         gather_rows(&X.view, &row_ids[0], 0, out.shape[0], &out[0, 0])
 
 
 def descend(
-    UpdateRule rule, int64_t t, const floating[::1] gradient, floating[::1] theta, floating[::1] moment1,
-    floating[::1] moment2,
+    UpdateRule rule, int64_t t, const floating[::1] gradient not None, floating[::1] theta not None,
+    floating[::1] moment1 not None, floating[::1] moment2,
 ):
     """Step t of the rule on a flat vector, the gradient being the mean's; moment2 is Adam's, else None."""
+    require(gradient.shape[0] == theta.shape[0], "gradient is as theta")
+    require_rule(&rule, theta.shape[0], moment1.shape[0], -1 if moment2 is None else moment2.shape[0])
     cdef Step step = Step(t=t, learning_rate=rule.learning_rate, scale=1, alpha=rule.alpha, shrink=0)
     cdef floating* moment2_at = NULL
     if moment2 is not None:

@@ -257,3 +257,15 @@ cdef inline floating tanh_(floating z) noexcept nogil:
 cdef inline floating log1p_exp_minus(floating magnitude) noexcept nogil:
     """log(1 + exp(-magnitude)) for magnitude >= 0"""
     return log1p_unit(exponential(-magnitude))
+
+
+cdef inline bint are_finite(Py_ssize_t n, const floating* x) noexcept nogil:
+    """whether no x_i is infinite or NaN, which have all bits of the exponent set"""
+    cdef bint strays = False
+    cdef Py_ssize_t i
+    for i in range(n):
+        if floating is float:
+            strays |= (bits32_of(x[i]) & <uint32_t>0x7F800000) == <uint32_t>0x7F800000
+        else:
+            strays |= (bits64_of(x[i]) & <uint64_t>0x7FF0000000000000) == <uint64_t>0x7FF0000000000000
+    return not strays

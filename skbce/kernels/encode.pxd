@@ -17,6 +17,20 @@ cdef enum:
     TILE = 64
 
 
+cdef inline bint is_within(const EncodingView* plan, Py_ssize_t n_columns, Py_ssize_t n_edges) noexcept nogil:
+    """whether each column of the plan is one of the table's, and its edges and its places in the output exist"""
+    cdef Py_ssize_t k, n
+    for k in range(plan.n_columns):
+        n = plan.n_bins[k]
+        if not (0 <= plan.column[k] < n_columns and 0 <= n < n_edges + 1):
+            return False
+        if n > 0 and not (0 <= plan.edges_start[k] < n_edges - n and 0 <= plan.bins_at[k] <= plan.width - n):
+            return False
+        if not (-1 <= plan.value_at[k] < plan.width and -1 <= plan.missing_at[k] < plan.width):
+            return False
+    return True
+
+
 cdef inline void read_column(
     const stored* values, Py_ssize_t stride, Py_ssize_t rows, double center, double* x, float* missing
 ) noexcept nogil:

@@ -25,6 +25,34 @@ from skbce.kernels.table cimport csr_add_gradient, csr_add_product, gather_rows,
 from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, TableView
 
 
+cdef inline bint is_apart(const NetworkView* net) noexcept nogil:
+    """whether W, then b, lie one behind the other in theta, and all A, then all D, in a block's workspace"""
+    cdef Py_ssize_t l, W_at = 0, b_at, A_at = net.A_start[1], D_at
+    if net.A_start[0] != 0 or (A_at != 0 and A_at != net.units[0]):
+        return False
+    for l in range(net.n_layers + 1):
+        if not 1 <= net.units[l] <= INT_MAX:
+            return False
+    for l in range(net.n_layers):
+        if net.W_start[l] != W_at or net.A_start[l + 1] != A_at:
+            return False
+        W_at += net.units[l] * net.units[l + 1]
+        A_at += net.units[l + 1]
+    b_at = W_at
+    D_at = A_at
+    for l in range(net.n_layers):
+        if net.b_start[l] != b_at:
+            return False
+        b_at += net.units[l + 1]
+        if l > 0 and net.D_start[l] >= 0:
+            if net.D_start[l] != D_at:
+                return False
+            D_at += net.units[l]
+        if l > 0 and (not 0 <= net.f[l] < STORED or (needs_Z(<Activation>net.f[l]) and net.D_start[l] < 0)):
+            return False
+    return net.n_parameters == b_at and net.row_elements == D_at
+
+
 cdef inline Py_ssize_t workspace_size(const NetworkView* net, Py_ssize_t block_rows) noexcept nogil:
     """elements that a block needs: A[0] .. A[L], D, two dZ, Y, losses, weight"""
     cdef Py_ssize_t n_outputs = net.units[net.n_layers]

@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t
 
 from skbce.kernels.network cimport summed_gradient
 from skbce.kernels.parallel cimport CHUNK, barrier, cut, seconds_now, shard_count, thread_count, thread_number
-from skbce.kernels.table cimport row_number
+from skbce.kernels.table cimport are_rows, row_number
 from skbce.kernels.updates cimport Step, UpdateRule, sum_of_gradient_squares, sum_of_squares, update
 from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, WorkspaceView
 
@@ -33,6 +33,7 @@ cdef struct Run:
     double cost_sum            # OUT, as are the next two
     Py_ssize_t rows_counted
     Py_ssize_t n_steps
+    bint strays                # OUT: whether the order named a row that the table does not have; the run ended there
 
 
 cdef inline double total_weight(
@@ -180,6 +181,10 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
     step.alpha = run.rule.alpha
     while at < run.stop:
         end = min(at + run.batch_size, run.stop)
+        if run.sample.row_ids != NULL and not are_rows(run.sample.row_ids, at, end, run.sample.X.n_rows):
+            # Every thread of the region sees the same, so none is left waiting at a barrier.
+            run.strays = True
+            break
         total = total_weight(run.sample, theta, at, end)
         if total > 0:
             n_steps += 1

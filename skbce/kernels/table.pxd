@@ -1,7 +1,7 @@
 """How a block of rows of X is read: gathered from a dense array, or multiplied as it lies in CSR."""
 
 from cython cimport floating
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from skbce.kernels.views cimport TableView
 
@@ -30,6 +30,36 @@ ctypedef fused stored:
 cdef inline Py_ssize_t row_number(const int64_t* row_ids, Py_ssize_t start, Py_ssize_t i) noexcept nogil:
     """the row of the table that is row i of a block: row_ids[start + i], or start + i where there are none"""
     return start + i if row_ids == NULL else <Py_ssize_t>row_ids[start + i]
+
+
+cdef inline bint are_rows(const int64_t* row_ids, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t n_rows) noexcept nogil:
+    """whether 0 <= row_ids[i] < n_rows for all i in start .. stop: as unsigned numbers, the negative ones are large"""
+    cdef bint stray = False
+    cdef Py_ssize_t i
+    for i in range(start, stop):
+        stray |= <uint64_t>row_ids[i] >= <uint64_t>n_rows
+    return not stray
+
+
+cdef inline bint are_columns(
+    const int32_t* indices, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t n_columns
+) noexcept nogil:
+    """whether 0 <= indices[i] < n_columns for all i in start .. stop"""
+    cdef bint stray = False
+    cdef uint32_t end = <uint32_t>min(n_columns, <Py_ssize_t>1 << 31)
+    cdef Py_ssize_t i
+    for i in range(start, stop):
+        stray |= <uint32_t>indices[i] >= end
+    return not stray
+
+
+cdef inline bint do_not_fall(const int64_t* x, Py_ssize_t n) noexcept nogil:
+    """whether x_0 <= x_1 <= .. <= x_{n-1}"""
+    cdef bint falls = False
+    cdef Py_ssize_t i
+    for i in range(n - 1):
+        falls |= x[i + 1] < x[i]
+    return not falls
 
 
 cdef inline void prefetch_row(const stored* row, Py_ssize_t n) noexcept nogil:

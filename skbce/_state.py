@@ -1,0 +1,71 @@
+"""What a fitted estimator holds, looked at before it is used: attributes can be edited, and pickles damaged."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+
+@contextmanager
+def state_of(estimator: Any) -> Iterator[None]:
+    """Turn whatever goes wrong with fitted attributes into one clear error.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
+        raise ValueError(
+            f"{error} The fitted attributes of this {type(estimator).__name__} were edited, or its file is damaged; "
+            "fit it again."
+        ) from error
+
+
+def require(holds: bool, what: str) -> None:
+    """An error that says what must hold."""
+    if not holds:
+        raise ValueError(what)
+
+
+def is_finite(array: np.ndarray) -> bool:
+    """Whether all numbers are; by their sum, which is quicker, and need not be finite where they are."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.add.reduce(array, axis=None))) or bool(np.isfinite(array).all())
+
+
+def count(name: str, value: Any) -> int:
+    """A number of things."""
+    require(isinstance(value, Integral) and value >= 0, f"{name} is no count: {value!r}")
+    return int(value)
+
+
+def number(name: str, value: Any) -> float:
+    """A real number, which may be infinite."""
+    require(isinstance(value, Real) and value == value, f"{name} is no number: {value!r}")
+    return float(value)
+
+
+def numbers(name: str, values: Any) -> list[float]:
+    """A list of real numbers."""
+    require(isinstance(values, list), f"{name} is no list: {values!r}")
+    return [number(name, value) for value in values]
+
+
+def vector(name: str, value: Any, size: int) -> np.ndarray:
+    """A vector of so many numbers or bools."""
+    if not (isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.shape == (size,)):
+        raise ValueError(f"{name} is no array of {size} numbers")
+    return value
+
+
+def check_labels(name: str, value: Any, n: int) -> None:
+    """An array of so many labels, and none of them NaN."""
+    # Each prediction comes by, and the repr of an array takes half of its time.
+    if not (isinstance(value, np.ndarray) and value.shape == (n,)):
+        raise ValueError(f"{name} is no array of {n} labels: {value!r}")
+    if value.dtype.kind in "fcO" and any(label != label for label in value.tolist()):
+        raise ValueError(f"{name} contains NaN")

@@ -1,0 +1,146 @@
+"""Many cases, in processes of their own: `python -m tests.fuzz --cases 100000 --seed 0`.
+
+A process that crashes or hangs is reported with the case that did it, and another one goes on.
+"""
+
+import argparse
+import faulthandler
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.fuzz.cases import Case, from_text
+from tests.fuzz.harness import BrokenPromiseError, Report, run
+from tests.fuzz.strategies import case
+
+HANG_SECONDS = 120  # a guard only: a case takes milliseconds, and the machine may be busy
+
+
+def work(seed: int, n_cases: int, current: Path) -> None:
+    """Run cases in this process, and print what came of them as JSON."""
+    faulthandler.enable()
+    totals = {"calls": Counter(), "kinds": Counter()}
+    broken: dict[str, str] = {}
+    file = os.open(current, os.O_WRONLY | os.O_CREAT)
+    for k in range(n_cases):
+        one = case(random.Random(seed + k).randrange)
+        os.pwrite(file, repr(one).encode() + b"\n\n", 0)
+        try:
+            count(one, run(one), totals)
+        except BrokenPromiseError as error:
+            broken.setdefault(signature(str(error)), f"{error}\n    {one!r}")
+            totals["kinds"]["broken"] += 1
+    os.close(file)
+    print(json.dumps({"cases": n_cases, **totals, "broken": broken}))
+
+
+def count(one: Case, report: Report, totals: dict[str, Counter]) -> None:
+    """Add up what came of the calls, and of the first one by what it was given."""
+    totals["calls"].update(f"{method} {outcome}" for method, outcome in report.calls.elements())
+    first = one.steps[0]
+    trained = report.calls[f"{one.estimator}.{first.method}", "result"] > 0
+    for kind, value in (
+        ("X", first.X.form), ("values of X", first.X.values), ("dtype of X", first.X.dtype), ("y", first.y.form),
+        ("labels", first.y.labels), ("weight", first.weight.form), ("values of weight", first.weight.values),
+    ):  # fmt: skip
+        totals["kinds"][f"{kind}: {value} | {'result' if trained else 'refused'}"] += 1
+
+
+def signature(message: str) -> str:
+    """The message without its numbers: the same defect has it in many cases."""
+    return "".join("0" if c.isdigit() else c for c in message)[:90]
+
+
+def many(seed: int, n_cases: int, chunk: int) -> int:
+    """Run chunks of cases one after another, print a summary, and return the number of defects."""
+    totals = {"calls": Counter(), "kinds": Counter()}
+    broken: dict[str, str] = {}
+    done, started = 0, time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        current = Path(folder) / "case"
+        while done < n_cases:
+            size = min(chunk, n_cases - done)
+            command = [sys.executable, "-m", "tests.fuzz", "--work", str(current), "--seed", str(seed + done)]
+            returncode, output, errors = watched([*command, "--cases", str(size)], current)
+            if returncode == 0:
+                found = json.loads(output.splitlines()[-1])
+                done += found["cases"]
+                for name, total in totals.items():
+                    total.update(found[name])
+                new = {name: text for name, text in found["broken"].items() if name not in broken}
+            else:
+                done += size
+                what = f"a process ended with {returncode}"
+                new = {f"{what} at {done}": f"{what}\n    {last_case(current)}\n{errors[-3000:]}"}
+            broken |= new
+            for text in new.values():
+                print("-", text, file=sys.stderr)
+            print(
+                f"{done} cases, {len(broken)} defects, {time.perf_counter() - started:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    summarise(done, totals, broken)
+    return len(broken)
+
+
+def watched(command: list[str], current: Path) -> tuple[int, str, str]:
+    """Run a process to its end, and abort it where it stays with one case: it then says where it was."""
+    current.write_bytes(b"")
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=output, stderr=errors, text=True)
+        while process.poll() is None:
+            try:
+                process.wait(timeout=1)
+            except subprocess.TimeoutExpired:
+                if time.time() - current.stat().st_mtime > HANG_SECONDS:
+                    process.send_signal(signal.SIGABRT)
+                    process.wait()
+        output.seek(0)
+        errors.seek(0)
+        return process.returncode, output.read(), errors.read()
+
+
+def last_case(current: Path) -> str:
+    return current.read_text().split("\n\n")[0]
+
+
+def summarise(done: int, totals: dict[str, Counter], broken: dict[str, str]) -> None:
+    for name, counts in totals.items():
+        print(f"\n{name}")
+        for entry, count in sorted(counts.items()):
+            print(f"{count:8d}  {entry}")
+    results = sum(count for entry, count in totals["calls"].items() if entry.endswith("result"))
+    refused = sum(count for entry, count in totals["calls"].items() if entry.endswith("refused"))
+    print(f"\n{done} cases, {results} calls with a result, {refused} refused, {len(broken)} defects")
+    for text in broken.values():
+        print("-", text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--cases", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--chunk", type=int, default=500, help="cases a process")
+    parser.add_argument("--case", help="run the case with this repr, in this process")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        print(run(from_text(options.case)))
+        return 0
+    if options.work:
+        work(options.seed, options.cases, Path(options.work))
+        return 0
+    return min(1, many(options.seed, options.cases, options.chunk))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    sys.exit(main())
