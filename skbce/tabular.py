@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
 from skbce._inputs import about, refuse_unreadable
-from skbce._state import count, require, state_of
+from skbce._state import check_feature_names, count, require, state_of
 from skbce.encoder import PiecewiseLinearEncoder
 from skbce.ensemble import BCEMLPEnsembleClassifier
 
@@ -199,6 +199,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _check_state(self) -> None:
         """Raise an error where the fitted attributes are not those of as many columns."""
+        check_feature_names(self)
         for name in ("numeric_", "categorical_"):
             require(isinstance(getattr(self, name), list), f"{name} is no list.")
         columns = [count("a column", j) for j in (*self.numeric_, *self.categorical_)]
