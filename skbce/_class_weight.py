@@ -34,13 +34,13 @@ def row_weights(
     ValueError
         For keys that are no labels, weights that are negative or not finite, and a form that does not fit the target.
     """
-    if isinstance(class_weight, str):
-        factors = [_balanced(column, sample_weight)[column] for column in Y.T]
-    else:
-        of_columns = _of_columns(class_weight, Y.shape[1]) if multilabel else [class_weight]
-        factors = [_of_dict(weights, labels)[column] for weights, column in zip(of_columns, Y.T, strict=True)]
     # What overflows here is found where weights are converted to the model's precision.
     with np.errstate(over="ignore", invalid="ignore"):
+        if isinstance(class_weight, str):
+            factors = [_balanced(column, sample_weight)[column] for column in Y.T]
+        else:
+            of_columns = _of_columns(class_weight, Y.shape[1]) if multilabel else [class_weight]
+            factors = [_of_dict(weights, labels)[column] for weights, column in zip(of_columns, Y.T, strict=True)]
         weights = np.prod(factors, axis=0)
         return weights if sample_weight is None else weights * sample_weight
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+STATE_ERRORS = (AttributeError, TypeError, ValueError, LookupError, OverflowError)
+
 
 @contextmanager
 def state_of(estimator: Any) -> Iterator[None]:
@@ -18,11 +20,16 @@ def state_of(estimator: Any) -> Iterator[None]:
     """
     try:
         yield
-    except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
-        raise ValueError(
-            f"{error} The fitted attributes of this {type(estimator).__name__} were edited, or its file is damaged; "
-            "fit it again."
-        ) from error
+    except STATE_ERRORS as error:
+        raise state_error(estimator, error) from error
+
+
+def state_error(estimator: Any, error: Exception) -> ValueError:
+    """What to say of an error that fitted attributes have led to."""
+    return ValueError(
+        f"{error} The fitted attributes of this {type(estimator).__name__} were edited, or its file is damaged; "
+        "fit it again."
+    )
 
 
 def require(holds: bool, what: str) -> None:
@@ -69,3 +76,12 @@ def check_labels(name: str, value: Any, n: int) -> None:
         raise ValueError(f"{name} is no array of {n} labels: {value!r}")
     if value.dtype.kind in "fcO" and any(label != label for label in value.tolist()):
         raise ValueError(f"{name} contains NaN")
+
+
+def check_feature_names(estimator: Any) -> None:
+    """The names of the columns are those of all, where there are any."""
+    names = vars(estimator).get("feature_names_in_", np.empty(estimator.n_features_in_, object))
+    require(
+        isinstance(names, np.ndarray) and names.shape == (estimator.n_features_in_,),
+        "feature_names_in_ is not an array of a name for each column.",
+    )

@@ -43,7 +43,17 @@ from skbce._inputs import (
 )
 from skbce._parameters import ACTIVATIONS, Layout, known_activations, known_layout
 from skbce._prediction import fill_input_gradients, fill_logits
-from skbce._state import check_labels, count, is_finite, number, numbers, require, state_of
+from skbce._state import (
+    STATE_ERRORS,
+    check_labels,
+    count,
+    is_finite,
+    number,
+    numbers,
+    require,
+    state_error,
+    state_of,
+)
 from skbce._threads import thread_limit, working
 from skbce._training import (
     SCHEDULES,
@@ -68,6 +78,8 @@ from skbce.onnx import ConvertsToOnnx
 # Rows x parameters below which BLAS starts no threads of its own, so that it need not be held to one (OpenBLAS does
 # from 9216 multiply-adds of a matrix with a vector, and from 262144 of two matrices).
 _BLAS_STAYS_ALONE = 2**13
+
+_MOST_UNITS = np.iinfo(np.int32).max
 
 
 def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
@@ -817,6 +829,8 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         sizes = list(sizes) if np.iterable(sizes) else [sizes]
         if not all(isinstance(size, Integral) and size > 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        if max(sizes, default=0) > _MOST_UNITS:
+            raise ValueError(f"hidden_layer_sizes must be at most {_MOST_UNITS}, as far as BLAS counts; got {sizes}.")
         return [n_features, *sizes, n_outputs]
 
     def _check_same_layers(self, layout: Layout) -> None:
@@ -1073,13 +1087,15 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
 
     def _network(self, sparse: bool = False) -> tuple[Layout, np.ndarray]:
         """The fitted network's layout and theta, after a look that they are a network (of numbers that may be NaN)."""
-        with state_of(self):
+        try:  # what state_of does, which takes a microsecond
             layout = self._layout(sparse)
             theta = layout.shared(self.coefs_, self.intercepts_)
-            n_outputs, is_multilabel = layout.units[-1], bool(self._multilabel)
-            require(is_multilabel or n_outputs == 1, f"n_outputs_={n_outputs} with a binary target")
-            check_labels("classes_", self.classes_, n_outputs if is_multilabel else 2)
+            if not self._multilabel and layout.units[-1] != 1:
+                raise ValueError(f"n_outputs_={layout.units[-1]} with a binary target")
+            check_labels("classes_", self.classes_, layout.units[-1] if self._multilabel else 2)
             bool(self._sparse_targets)
+        except STATE_ERRORS as error:
+            raise state_error(self, error) from error
         return layout, theta
 
     def _require_finite(self, theta: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_feature_names_in, _check_sample_weig
 
 from skbce._files import SavesModel
 from skbce._inputs import about, refuse_unreadable
-from skbce._state import count, require, state_of, vector
+from skbce._state import check_feature_names, count, require, state_of, vector
 from skbce._threads import fair_share, thread_limit, working
 from skbce._typed import fit_context
 from skbce.kernels import doors
@@ -286,11 +286,15 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
     def _check_state(self) -> None:
         """Raise an error where the fitted attributes are not those of as many columns."""
         n = count("n_features_in_", self.n_features_in_)
+        check_feature_names(self)
         require(isinstance(self.edges_, list) and len(self.edges_) == n, f"edges_ is no list of {n}")
         for edges in self.edges_:
             vector("an array of edges_", edges, len(edges))
         for name in ("center_", "scale_", "has_missing_", "has_two_values_"):
             vector(name, getattr(self, name), n)
+        require(
+            self.has_missing_.dtype == self.has_two_values_.dtype == bool, "has_missing_, has_two_values_ are no bools"
+        )
 
     def _has_value(self) -> NDArray[np.bool_]:
         """Columns that stand before their components themselves."""

@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 
 from skbce._files import SavesModel
 from skbce._inputs import about, refuse_unreadable
-from skbce._state import count, require, state_of
+from skbce._state import check_feature_names, count, require, state_of
 from skbce._typed import fit_context
 from skbce.encoder import PiecewiseLinearEncoder
 from skbce.ensemble import BCEMLPEnsembleClassifier
@@ -206,6 +206,7 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
 
     def _check_state(self) -> None:
         """Raise an error where the fitted attributes are not those of as many columns."""
+        check_feature_names(self)
         for name in ("numeric_", "categorical_"):
             require(isinstance(getattr(self, name), list), f"{name} is no list.")
         columns = [count("a column", j) for j in (*self.numeric_, *self.categorical_)]

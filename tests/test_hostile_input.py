@@ -188,16 +188,19 @@ def by_hand(model, name, value):
 @pytest.mark.parametrize("value", JUNK.values(), ids=JUNK)
 @pytest.mark.parametrize("name", ["coefs_", "intercepts_", "classes_"])
 def test_junk_in_the_attributes_of_prediction_is_refused(change, name, value):
+    if name == "classes_" and isinstance(value, np.ndarray):
+        value = list(value)  # two labels they would be, in an array
     clf = classifier().fit(X, Y)
     with pytest.raises(ValueError, match="BCEMLPClassifier were edited, or its file is damaged"):
         change(clf, name, value).predict_proba(X)
 
 
+@pytest.mark.filterwarnings("ignore:Got `batch_size`")
 @pytest.mark.parametrize("change", [damaged, by_hand])
 @pytest.mark.parametrize("value", JUNK.values(), ids=JUNK)
 def test_junk_in_any_attribute_gives_a_finite_model_or_an_error(change, value):
     clf, refusals = classifier().partial_fit(X, Y, classes=[0, 1]), set()
-    for name in clf.__getstate__():
+    for name in set(clf.__getstate__()) - {"_skbce_version"}:
         try:
             model = change(clf, name, value)
             P = model.predict_proba(X)
@@ -405,7 +408,7 @@ def test_layout_whose_parts_overlap_is_refused():
     ids=["byte-swapped", "integers", "not aligned", "broken steps", "one dimension"],
 )
 def test_table_refuses_arrays_that_kernels_cannot_read(broken):
-    with pytest.raises(ValueError, match=r"memory that does not fit|not enough values"):
+    with pytest.raises(ValueError, match="memory that does not fit"):
         doors.Table(broken)
 
 

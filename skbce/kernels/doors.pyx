@@ -65,19 +65,28 @@ cdef class Table:
     cdef tuple _owners
 
     def __cinit__(self, X):
+        cdef Py_ssize_t itemsize, row_step, column_step
+        require(len(X.shape) == 2, "X has two dimensions")
         self.view.n_rows, self.view.n_columns = X.shape
         self.view.sparse = not hasattr(X, "strides")
         values = X.data if self.view.sparse else X
-        require(isinstance(values, np.ndarray) and values.dtype in (np.float32, np.float64), "X is no array of floats")
-        require(values.dtype.isnative and values.flags.aligned, "X is byte-swapped or not aligned")
-        self.view.is_double = values.itemsize == 8
+        require(isinstance(values, np.ndarray), "X is no array")
+        # Each prediction comes by: comparing dtypes takes longer than looking at their letters.
+        dtype = values.dtype
+        require(dtype.char in "fd" and dtype.isnative and values.flags.aligned, "X holds no floats, native and aligned")
+        itemsize = dtype.itemsize
+        self.view.is_double = itemsize == 8
         if self.view.sparse:
             self.take_csr(np.ascontiguousarray(values), np.asarray(X.indices), np.asarray(X.indptr))
         else:
             self._owners = (X,)
             self.view.values = address(X)
-            self.view.row_stride, self.view.column_stride = (stride // X.itemsize for stride in X.strides)
-            require(all(stride % X.itemsize == 0 for stride in X.strides), "X has strides of broken elements")
+            row_step, column_step = X.strides
+            self.view.row_stride, self.view.column_stride = row_step // itemsize, column_step // itemsize
+            require(
+                self.view.row_stride * itemsize == row_step and self.view.column_stride * itemsize == column_step,
+                "X has strides of broken elements",
+            )
 
     cdef int take_csr(self, data, indices, indptr) except -1:
         """the arrays of CSR, after a look that they stay within X"""
@@ -141,7 +150,7 @@ cdef class Network:
         self.view.row_elements = rows[5, self.view.n_layers + 1]
         self.view.widest = max(layout[0, 1:-1])
         self.view.n_parameters = rows[2, self.view.n_layers]
-        require(is_apart(&self.view), "a layout has its parts one behind the other")
+        require(is_apart(&self.view), "a layout has its parts one behind the other, and no more than memory could hold")
 
     def workspace_size(self, Py_ssize_t block_rows):
         """Elements of the workspace that one block of rows needs."""

@@ -36,6 +36,9 @@ cdef inline bint is_apart(const NetworkView* net) noexcept nogil:
     for l in range(net.n_layers):
         if net.W_start[l] != W_at or net.A_start[l + 1] != A_at:
             return False
+        # So far that nothing below can overflow; each product is below 2^62.
+        if W_at > <Py_ssize_t>1 << 60 or net.units[l] * net.units[l + 1] > <Py_ssize_t>1 << 60:
+            return False
         W_at += net.units[l] * net.units[l + 1]
         A_at += net.units[l + 1]
     b_at = W_at

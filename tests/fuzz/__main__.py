@@ -14,7 +14,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tests.fuzz.cases import Case, from_text
 from tests.fuzz.harness import BrokenPromiseError, Report, run
@@ -45,7 +47,7 @@ def count(one: Case, report: Report, totals: dict[str, Counter]) -> None:
     """Add up what came of the calls, and of the first one by what it was given."""
     totals["calls"].update(f"{method} {outcome}" for method, outcome in report.calls.elements())
     first = one.steps[0]
-    trained = report.calls[f"{one.estimator}.{first.method}", "result"] > 0
+    trained = report.outcomes[0] == "result"
     for kind, value in (
         ("X", first.X.form), ("values of X", first.X.values), ("dtype of X", first.X.dtype), ("y", first.y.form),
         ("labels", first.y.labels), ("weight", first.weight.form), ("values of weight", first.weight.values),
@@ -58,37 +60,38 @@ def signature(message: str) -> str:
     return "".join("0" if c.isdigit() else c for c in message)[:90]
 
 
-def many(seed: int, n_cases: int, chunk: int) -> int:
-    """Run chunks of cases one after another, print a summary, and return the number of defects."""
+def many(seed: int, n_cases: int, chunk: int, jobs: int) -> int:
+    """Run chunks of cases, so many at a time, print a summary, and return the number of defects."""
     totals = {"calls": Counter(), "kinds": Counter()}
     broken: dict[str, str] = {}
     done, started = 0, time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        current = Path(folder) / "case"
-        while done < n_cases:
-            size = min(chunk, n_cases - done)
-            command = [sys.executable, "-m", "tests.fuzz", "--work", str(current), "--seed", str(seed + done)]
-            returncode, output, errors = watched([*command, "--cases", str(size)], current)
-            if returncode == 0:
-                found = json.loads(output.splitlines()[-1])
-                done += found["cases"]
-                for name, total in totals.items():
-                    total.update(found[name])
-                new = {name: text for name, text in found["broken"].items() if name not in broken}
-            else:
-                done += size
-                what = f"a process ended with {returncode}"
-                new = {f"{what} at {done}": f"{what}\n    {last_case(current)}\n{errors[-3000:]}"}
-            broken |= new
-            for text in new.values():
-                print("-", text, file=sys.stderr)
-            print(
-                f"{done} cases, {len(broken)} defects, {time.perf_counter() - started:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+    starts = range(seed, seed + n_cases, chunk)
+    with ThreadPoolExecutor(jobs) as pool:
+        for found in pool.map(lambda start: part(start, min(chunk, seed + n_cases - start)), starts):
+            done += found["cases"]
+            for name, total in totals.items():
+                total.update(found[name])
+            for name, text in found["broken"].items():
+                if name not in broken:
+                    print("-", text, file=sys.stderr)
+            broken = found["broken"] | broken
+            seconds = time.perf_counter() - started
+            print(f"{done} cases, {len(broken)} defects, {seconds:.0f} s", file=sys.stderr, flush=True)
     summarise(done, totals, broken)
     return len(broken)
+
+
+def part(seed: int, n_cases: int) -> dict[str, Any]:
+    """What came of some cases in a process of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        current = Path(folder) / "case"
+        command = [sys.executable, "-m", "tests.fuzz", "--work", str(current), "--seed", str(seed)]
+        returncode, output, errors = watched([*command, "--cases", str(n_cases)], current)
+        if returncode == 0:
+            return json.loads(output.splitlines()[-1])
+        what = f"a process ended with {returncode} after seed {seed}"
+        text = f"{what}\n    {last_case(current)}\n{errors[-3000:]}"
+        return {"cases": n_cases, "calls": {}, "kinds": {}, "broken": {what: text}}
 
 
 def watched(command: list[str], current: Path) -> tuple[int, str, str]:
@@ -129,6 +132,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--chunk", type=int, default=500, help="cases a process")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--case", help="run the case with this repr, in this process")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -138,7 +142,7 @@ def main() -> int:
     if options.work:
         work(options.seed, options.cases, Path(options.work))
         return 0
-    return min(1, many(options.seed, options.cases, options.chunk))
+    return min(1, many(options.seed, options.cases, options.chunk, options.jobs))
 
 
 if __name__ == "__main__":

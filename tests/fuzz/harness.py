@@ -36,9 +36,10 @@ class BrokenPromiseError(AssertionError):
 
 @dataclass
 class Report:
-    """Calls of a case: (estimator.method, 'result' or 'refused')."""
+    """Calls of a case: (estimator.method, 'result' or 'refused') counted, and how each ended."""
 
     calls: Counter = field(default_factory=Counter)
+    outcomes: list[str] = field(default_factory=list)
 
 
 def run(case: Case) -> Report:
@@ -58,6 +59,7 @@ def run(case: Case) -> Report:
             warnings.filterwarnings("error", category=RuntimeWarning, module="skbce")
             model, outcome = run_step(case, model, step)
         report.calls[f"{case.estimator}.{step.method}", outcome] += 1
+        report.outcomes.append(outcome)
         if [library.num_threads for library in BLAS] != threads:
             raise BrokenPromiseError(f"{step.method} left BLAS with other threads than {threads}")
     return report

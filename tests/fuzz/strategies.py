@@ -233,23 +233,23 @@ def table_like(below: Below, X: Table) -> Table:
         return table(below)
     if which == 4:
         return X
-    other = table(below, once_in=10)
+    other = table(below, once_in=12)
     return Table(other.rows, X.columns, other.form, X.dtype, other.values, other.seed)
 
 
 def target(below: Below) -> Target:
     return Target(
-        form=mostly(below, TARGET_FORMS, ODD_TARGET_FORMS, 10),
-        labels=mostly(below, LABELS, ODD_LABELS, 10),
-        extra=mostly(below, [0], EXTRA, 25),
+        form=mostly(below, TARGET_FORMS, ODD_TARGET_FORMS, 25),
+        labels=mostly(below, LABELS, ODD_LABELS, 25),
+        extra=mostly(below, [0], EXTRA, 50),
     )
 
 
 def weight(below: Below) -> Weight:
     return Weight(
-        form=mostly(below, WEIGHT_FORMS, ODD_WEIGHT_FORMS, 8),
-        values=mostly(below, WEIGHT_VALUES, ODD_WEIGHT_VALUES),
-        extra=mostly(below, [0], EXTRA, 25),
+        form=mostly(below, WEIGHT_FORMS, ODD_WEIGHT_FORMS, 15),
+        values=mostly(below, WEIGHT_VALUES, ODD_WEIGHT_VALUES, 12),
+        extra=mostly(below, [0], EXTRA, 50),
     )
 
 
@@ -291,8 +291,8 @@ def step(below: Below, method: str, estimator: str, X: Table, y: Target) -> Step
 def case(below: Below, estimators: tuple[str, ...] = ESTIMATORS) -> Case:
     """A case: the first step trains, mostly on ordinary data."""
     estimator = estimators[below(len(estimators))]
-    parameters = tuple(mostly(below, *values_of(estimator), once_in=25) for _ in range(below(6)))
-    X, y = table(below, once_in=8), target(below)
+    parameters = tuple(mostly(below, *values_of(estimator), once_in=40) for _ in range(below(6)))
+    X, y = table(below, once_in=20), target(below)
     first = "partial_fit" if estimator == "classifier" and below(5) == 4 else "fit"
     later = METHODS[estimator] + (["set_params", "edit", "damage the pickle"] if ATTRIBUTES[estimator] else [])
     steps = [Step(first, X, y, weight(below))]
