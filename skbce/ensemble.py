@@ -419,7 +419,8 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             raise ValueError(f"y needs at least 2 rows of each class{of_weight}, got {found}.")
         if self.cv is not None:
             splits = _given_splits(self.cv, X, Y, weighty)
-            return [splits[k % len(splits)] for k in range(self.n_estimators)]
+            # Each its own, for training shuffles them.
+            return [tuple(map(np.copy, splits[k % len(splits)])) for k in range(self.n_estimators)]
         n_folds = min(self.n_estimators, int(counts.min()))
         splits = []
         while len(splits) < self.n_estimators:
