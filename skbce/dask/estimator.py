@@ -285,7 +285,7 @@ class DaskBCEMLPClassifier(BCEMLPClassifier):
         encoding = Encoding(labels, class_weight, theta.dtype)
         blocks = self._blocks(cluster, pairs, table, encoding)
         del pairs
-        network = self._network(units, theta.dtype)
+        network = self._network_for_workers(units, theta.dtype)
         held_out = self._held_out_blocks(cluster, parts_val, theta.dtype, labels, n_outputs, table, network)
         return self._train(table, blocks, network, layout, theta, labels, held_out, random_state, continues)
 
@@ -341,7 +341,7 @@ class DaskBCEMLPClassifier(BCEMLPClassifier):
         if names is not None:
             self.feature_names_in_ = np.array(names, dtype=object)
 
-    def _network(self, units: tuple[int, ...], dtype) -> Network:
+    def _network_for_workers(self, units: tuple[int, ...], dtype) -> Network:
         def hashable(value):
             return tuple(value) if np.iterable(value) and not isinstance(value, str) else value
 
