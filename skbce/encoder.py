@@ -252,7 +252,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         has_two_values = bool(((values == low) | (values == high)).all())
         if seed is not None and values.size > self.subsample:
             rng = np.random.default_rng(seed)
-            values = values[rng.choice(values.size, self.subsample, replace=False, shuffle=False)]
+            values = values[rng.choice(values.size, int(self.subsample), replace=False, shuffle=False)]
         values = np.sort(values.astype(np.float64))
         edges = np.unique([low, *_distinct(values, self.n_bins + 2), high])
         if len(edges) > self.n_bins + 1:
