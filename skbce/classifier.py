@@ -827,7 +827,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
     def _layer_units(self, n_features: int, n_outputs: int) -> list[int]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if np.iterable(sizes) else [sizes]
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+        if not all(isinstance(size, Integral) and not isinstance(size, bool) and size > 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         if max(sizes, default=0) > _MOST_UNITS:
             raise ValueError(f"hidden_layer_sizes must be at most {_MOST_UNITS}, as far as BLAS counts; got {sizes}.")

@@ -273,7 +273,7 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         weight = None if weight is None else weight[present]
         if seed is not None and values.size > self.subsample:
             rng = np.random.default_rng(seed)
-            drawn = rng.choice(values.size, self.subsample, replace=False, shuffle=False)
+            drawn = rng.choice(values.size, int(self.subsample), replace=False, shuffle=False)
             values, weight = values[drawn], None if weight is None else weight[drawn]
         values, below = _sorted(values, weight)
         edges = np.unique([low, *_distinct(values, self.n_bins + 2), high])

@@ -133,6 +133,14 @@ def test_nonsense_for_threads_is_refused_in_prediction(n_threads):
         clf.predict(many)
 
 
+def test_a_bool_is_no_number_of_units_and_a_subsample_of_1():
+    with pytest.raises(ValueError, match="hidden_layer_sizes must be > 0, got"):
+        BCEMLPClassifier(True).fit(X, Y)
+    with pytest.raises(ValueError, match="hidden_layer_sizes must be at most 2147483647"):
+        BCEMLPClassifier((3, 10**30)).fit(X, Y)
+    assert PiecewiseLinearEncoder(subsample=True, random_state=0).fit(X).n_bins_.min() > 0
+
+
 def test_check_gradients_weighs_classes_as_fit_does():
     weights = {0: 1.0, 1: 7.0}
     by_class = check_gradients(classifier(class_weight=weights), X, Y)

@@ -22,7 +22,7 @@ from tests.fuzz.cases import Case, from_text
 from tests.fuzz.harness import BrokenPromiseError, Report, run
 from tests.fuzz.strategies import case
 
-HANG_SECONDS = 120  # a guard only: a case takes milliseconds, and the machine may be busy
+HANG_SECONDS = 300  # a guard only: a case takes milliseconds, and the machine may be busy
 
 
 def work(seed: int, n_cases: int, current: Path) -> None:
@@ -60,7 +60,7 @@ def signature(message: str) -> str:
     return "".join("0" if c.isdigit() else c for c in message)[:90]
 
 
-def many(seed: int, n_cases: int, chunk: int, jobs: int) -> int:
+def many(seed: int, n_cases: int, chunk: int, jobs: int, report: Path | None) -> int:
     """Run chunks of cases, so many at a time, print a summary, and return the number of defects."""
     totals = {"calls": Counter(), "kinds": Counter()}
     broken: dict[str, str] = {}
@@ -77,7 +77,9 @@ def many(seed: int, n_cases: int, chunk: int, jobs: int) -> int:
             broken = found["broken"] | broken
             seconds = time.perf_counter() - started
             print(f"{done} cases, {len(broken)} defects, {seconds:.0f} s", file=sys.stderr, flush=True)
-    summarise(done, totals, broken)
+            if report is not None:
+                report.write_text(summary(done, totals, broken))
+    print(summary(done, totals, broken))
     return len(broken)
 
 
@@ -103,7 +105,8 @@ def watched(command: list[str], current: Path) -> tuple[int, str, str]:
             try:
                 process.wait(timeout=1)
             except subprocess.TimeoutExpired:
-                if time.time() - current.stat().st_mtime > HANG_SECONDS:
+                state = current.stat()
+                if state.st_size > 0 and time.time() - state.st_mtime > HANG_SECONDS:
                     process.send_signal(signal.SIGABRT)
                     process.wait()
         output.seek(0)
@@ -115,16 +118,21 @@ def last_case(current: Path) -> str:
     return current.read_text().split("\n\n")[0]
 
 
-def summarise(done: int, totals: dict[str, Counter], broken: dict[str, str]) -> None:
+def summary(done: int, totals: dict[str, Counter], broken: dict[str, str]) -> str:
+    lines = []
     for name, counts in totals.items():
-        print(f"\n{name}")
-        for entry, count in sorted(counts.items()):
-            print(f"{count:8d}  {entry}")
-    results = sum(count for entry, count in totals["calls"].items() if entry.endswith("result"))
-    refused = sum(count for entry, count in totals["calls"].items() if entry.endswith("refused"))
-    print(f"\n{done} cases, {results} calls with a result, {refused} refused, {len(broken)} defects")
-    for text in broken.values():
-        print("-", text)
+        lines += ["", name, *(f"{count:8d}  {entry}" for entry, count in sorted(counts.items()))]
+    ends = {
+        end: sum(count for entry, count in totals["calls"].items() if entry.endswith(end))
+        for end in ("result", "refused")
+    }
+    lines += ["", *(f"- {text}" for text in broken.values())]
+    return "\n".join(
+        [
+            *lines,
+            f"{done} cases, {ends['result']} calls with a result, {ends['refused']} refused, {len(broken)} defects",
+        ]
+    )
 
 
 def main() -> int:
@@ -133,6 +141,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--chunk", type=int, default=500, help="cases a process")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
+    parser.add_argument("--report", type=Path, help="a file that has the summary so far")
     parser.add_argument("--case", help="run the case with this repr, in this process")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -142,7 +151,7 @@ def main() -> int:
     if options.work:
         work(options.seed, options.cases, Path(options.work))
         return 0
-    return min(1, many(options.seed, options.cases, options.chunk, options.jobs))
+    return min(1, many(options.seed, options.cases, options.chunk, options.jobs, options.report))
 
 
 if __name__ == "__main__":
