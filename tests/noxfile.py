@@ -19,8 +19,8 @@ ONE_LEVEL = {"SKBCE_LEVELS": "x86_64_v2"}  # a third of the time to build
 
 # The lower bounds of pyproject.toml, which the oldest cell holds to their word.
 OLDEST = [
-    "numpy==1.24.0", "scipy==1.11.1", "scikit-learn==1.6.0", "joblib==1.2.0", "threadpoolctl==3.1.0", "pandas==2.1.0",
-    "matplotlib==3.8.0",
+    "numpy==1.26.0", "scipy==1.11.2", "scikit-learn==1.6.0", "joblib==1.3.0", "threadpoolctl==3.1.0", "pandas==2.1.0",
+    "matplotlib==3.8.0", "pyparsing<3.2",  # newer ones warn of how matplotlib 3.8 calls them
 ]  # fmt: skip
 
 
@@ -37,7 +37,8 @@ class Cell:
 
 CELLS = {
     "oldest": Cell("3.11", OLDEST),
-    "scikit-learn-1.6": Cell("3.12", ["scikit-learn==1.6.*"]),
+    "oldest-3.12": Cell("3.12", ["numpy==1.26.0", "scipy==1.11.2", "scikit-learn==1.6.0"]),
+    "scikit-learn-1.6": Cell("3.13", ["scikit-learn==1.6.*"]),
     "newest-3.11": Cell("3.11"),
     "newest-3.12": Cell("3.12"),
     "newest-3.13": Cell("3.13"),

@@ -40,8 +40,9 @@ def test_forward_is_the_twins_for_any_network(units, rows, f, dtype):
     assert len(Z) == len(A) - 1 == len(W)
     for array, expected in zip([*Z, *A], [*Z_twin, *A_twin], strict=True):
         assert array.dtype == dtype
-        # 5 layers of sums of up to 9 products, each layer passing on what the one before lost: 3 ulp were seen.
-        assert_close(array, expected, 8)
+        # 5 layers of sums of up to 9 products, each layer passing on what the one before lost: 3 ulp were seen; 13 with
+        # NumPy 1.26, where softplus's outputs of about 0.7 cancel to 0.08.
+        assert_close(array, expected, 16)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -50,7 +50,7 @@ MEMBER = BCEMLPClassifier((16,), learning_rate_init=0.02, max_iter=20, scoring="
         BCEMLPEnsembleClassifier(MEMBER, 3),
         BCEMLPEnsembleClassifier(MEMBER, 3, encoders=[PiecewiseLinearEncoder(8), StandardScaler()]),
         BCEMLPEnsembleClassifier(MEMBER, 3, encoders=MaxAbsScaler(), calibration="temperature", max_time=60),
-    ]
+    ],
 )
 def test_scikit_learn_check_passes_with_an_ensemble(estimator, check):
     check(estimator)

@@ -315,7 +315,12 @@ def test_columns_of_other_kinds_are_refused_by_their_names(values, message):
 
 @pytest.mark.parametrize(
     "values",
-    [[1.0, np.inf], np.array([1.0, -np.inf], "float32"), pd.array([1, np.inf], "Float64"), np.array([10**400, 1])],
+    [
+        [1.0, np.inf],
+        np.array([1.0, -np.inf], "float32"),
+        pd.array([1, np.inf], "Float64"),
+        pd.Series([10**400, 1], dtype=object),
+    ],
     ids=["inf", "-inf", "Float64", "int"],
 )
 def test_infinite_numbers_are_refused_by_their_column(values):
