@@ -753,6 +753,11 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """The layout of the fitted network."""
         return self._layout_of((self.n_features_in_, *(len(W) for W in self.coefs_[1:]), self.n_outputs_), sparse)
 
+    def _network(self, sparse: bool = False) -> tuple[Layout, np.ndarray]:
+        """The fitted network: its layout, and its parameters."""
+        layout = self._layout(sparse)
+        return layout, layout.shared(self.coefs_, self.intercepts_)
+
     def _layout_of(self, units: tuple[int, ...], sparse: bool = False) -> Layout:
         names = self.activation
         if not isinstance(names, str):
@@ -964,8 +969,7 @@ class BCEMLPClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Z_L of shape (n_samples, n_outputs), in the model's precision."""
         check_is_fitted(self)
         X = self._checked_rows(X)
-        layout = self._layout(sp.issparse(X))
-        theta = layout.shared(self.coefs_, self.intercepts_)
+        layout, theta = self._network(sp.issparse(X))
         Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
         table = kernel_table(X, theta.dtype)
         with nullcontext() if len(Z) * layout.n_parameters < _BLAS_STAYS_ALONE else working():

@@ -16,7 +16,7 @@ from skbce.kernels.dropout cimport drop
 from skbce.kernels.elementary cimport (
     exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
-from skbce.kernels.encode cimport encode_rows
+from skbce.kernels.encode cimport encode_entries, encode_rows, running_sums
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.network cimport fill_input_gradients, fill_logits, workspace_size
 from skbce.kernels.parallel cimport (
@@ -39,6 +39,7 @@ cdef class Table:
 
     cdef TableView view
     cdef tuple _owners
+    cdef readonly Py_ssize_t n_stored  # numbers that a product goes through
 
     def __init__(self, X):
         self.view.n_rows, self.view.n_columns = X.shape
@@ -49,8 +50,10 @@ cdef class Table:
             self.view.values = address(self._owners[0])
             self.view.indices = <const int32_t*>address(self._owners[1])
             self.view.indptr = <const int64_t*>address(self._owners[2])
+            self.n_stored = self.view.indptr[self.view.n_rows]
         else:
             self._owners = (X,)
+            self.n_stored = self.view.n_rows * self.view.n_columns
             self.view.values = address(X)
             self.view.row_stride, self.view.column_stride = (stride // X.itemsize for stride in X.strides)
 
@@ -255,15 +258,13 @@ def input_gradients(
             )
 
 
-def encode_columns(
-    Table X, const int64_t[:, ::1] places, const double[:, ::1] robust, const double[::1] edges, float[:, ::1] out,
-    int n_threads,
-):
-    """The piecewise-linear encoding of a dense table's columns, each row by itself."""
+cdef EncodingView encoding_view(
+    const int64_t[:, ::1] places, const double[:, ::1] robust, const double[::1] edges, Py_ssize_t width
+) noexcept:
     # Rows of places and robust: as in PiecewiseLinearEncoder._plan.
     cdef EncodingView plan
     plan.n_columns = places.shape[1]
-    plan.width = out.shape[1]
+    plan.width = width
     plan.column = &places[0, 0]
     plan.n_bins = &places[1, 0]
     plan.edges_start = &places[2, 0]
@@ -275,12 +276,42 @@ def encode_columns(
     plan.edges = NULL
     if edges.shape[0] > 0:
         plan.edges = &edges[0]
+    return plan
+
+
+def encode_columns(
+    Table X, const int64_t[:, ::1] places, const double[:, ::1] robust, const double[::1] edges, float[:, ::1] out,
+    int n_threads,
+):
+    """The piecewise-linear encoding of a dense table's columns, each row by itself."""
+    cdef EncodingView plan = encoding_view(places, robust, edges, out.shape[1])
     with nogil:
         if n_threads == 1:
             encode_rows(&X.view, &plan, 0, 1, &out[0, 0])
         else:
             with parallel(num_threads=n_threads):
                 encode_rows(&X.view, &plan, thread_number(), thread_count(), &out[0, 0])
+
+
+def encode_columns_for_products(
+    Table X, const int64_t[:, ::1] places, const double[:, ::1] robust, const double[::1] edges,
+    Py_ssize_t stride, int32_t[::1] indices, float[::1] values, int64_t[::1] indptr,
+):
+    """The encoding of a dense table's columns as CSR rows to multiply with `weights_and_sums`."""
+    cdef EncodingView plan = encoding_view(places, robust, edges, 0)
+    with nogil:
+        encode_entries(&X.view, &plan, stride, &indices[0], &values[0], &indptr[0])
+
+
+def weights_and_sums(
+    const uint8_t[::1] goes_on, const floating[::1] theta, Py_ssize_t n_out, floating[::1] out
+):
+    """theta with its first W as kernels/encode.pxd multiplies it: twice the rows; the rest behind it as it is."""
+    cdef Py_ssize_t i, n_in = goes_on.shape[0], n_W = n_in * n_out
+    with nogil:
+        running_sums(n_in, n_out, &goes_on[0], &theta[0], &out[0])
+        for i in range(n_W, theta.shape[0]):
+            out[n_W + i] = theta[i]
 
 
 cdef floating probability(floating z) noexcept nogil:
