@@ -4,7 +4,7 @@ One vector is one block of memory to update, to copy for the best model, and to 
 is what the L2 term runs over. The order is scikit-learn's, so that sums over it round alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from numbers import Real
@@ -39,12 +39,17 @@ _BLOCK_ELEMENTS = 2**19
 _CACHE_LINE = 64
 
 
-def aligned_zeros(size: int, dtype) -> np.ndarray:
+def aligned_zeros(size: int, dtype, make: Callable[..., np.ndarray] = np.zeros) -> np.ndarray:
     """Zeros whose first element starts a cache line, so that vector loads do not straddle two."""
     dtype = np.dtype(dtype)
-    raw = np.zeros(size * dtype.itemsize + _CACHE_LINE, np.uint8)
-    start = -raw.ctypes.data % _CACHE_LINE
+    raw = make(size * dtype.itemsize + _CACHE_LINE, np.uint8)
+    start = -_address(raw) % _CACHE_LINE
     return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+def aligned_empty(size: int, dtype) -> np.ndarray:
+    """`aligned_zeros` without the zeros."""
+    return aligned_zeros(size, dtype, np.empty)
 
 
 def aligned_rows(n_rows: int, size: int, dtype) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skbce._parameters import Layout, aligned_rows, block_rows
+from skbce._parameters import Layout, aligned_empty, aligned_rows, block_rows, known_layout
 from skbce._threads import fair_share, thread_limit
 from skbce.kernels import doors
 
@@ -38,8 +38,32 @@ def fill_logits(
     -------
     theta_is_finite, Z_is_finite : bool
     """
-    size, blocks = _blocks(layout, len(Z), len(Z) * layout.n_parameters, theta.dtype, n_threads)
+    stored = table.n_stored if rows is None else len(Z) * layout.units[0]
+    work = stored * layout.units[1] + len(Z) * (layout.n_parameters - layout.units[0] * layout.units[1])
+    size, blocks = _blocks(layout, len(Z), work, theta.dtype, n_threads)
     return doors.logits(layout.network, theta, table, rows, size, blocks, Z, len(blocks))
+
+
+def with_running_sums(layout: Layout, theta: np.ndarray, goes_on: np.ndarray) -> tuple[Layout, np.ndarray]:
+    """The same network for rows that `PiecewiseLinearEncoder` has prepared for products: W_1 with its running sums.
+
+    Parameters
+    ----------
+    layout, theta
+        The network, for encoded rows.
+    goes_on : ndarray of uint8 of shape (n_0,)
+        1 where the running sum of the column before it goes on.
+
+    Returns
+    -------
+    layout, theta
+        For CSR rows of twice as many columns.
+    """
+    n_in, n_out = layout.shapes[0]
+    wide = known_layout((2 * n_in, *layout.units[1:]), layout.activations, True)
+    wide_theta = aligned_empty(wide.n_parameters, theta.dtype)
+    doors.weights_and_sums(goes_on, theta, n_out, wide_theta)
+    return wide, wide_theta
 
 
 def fill_input_gradients(

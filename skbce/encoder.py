@@ -234,6 +234,32 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
             names += [f"{name}_missing"] * bool(has_missing)
         return np.array(names, dtype=object)
 
+    def _goes_on(self) -> NDArray[np.uint8]:
+        """1 for each component that stands behind another one of its column, in the order of the output."""
+        places, _, width = self._plan()
+        goes_on = np.zeros(width, np.uint8)
+        for n_bins, at in places[[1, 4]].T:
+            goes_on[at + 1 : at + n_bins] = 1
+        return goes_on
+
+    def _rows_for_products(self, X: np.ndarray) -> doors.Table:
+        """The encoding of X, which is checked, as `_prediction.with_running_sums` wants it.
+
+        A product with W takes two of its rows and sums a value, and not as many as there are bins.
+        """
+        places, robust, width = self._plan()
+        # Of a column the value, its run of ones, its component between 0 and 1, and its indicator.
+        stride = int(((places[[3, 5]] >= 0).sum(axis=0) + np.minimum(places[1], 2)).sum())
+        # One more: the kernel writes before it knows whether there is something to write.
+        stride += 1
+        rows = _ProductRows((len(X), 2 * width), len(X) * stride)
+        edges = np.concatenate(self.edges_, dtype=np.float64)
+        X = np.require(X, requirements="A")
+        doors.encode_columns_for_products(
+            doors.Table(X), places, robust, edges, width, stride, rows.indices, rows.data, rows.indptr
+        )
+        return doors.Table(rows)
+
     @property
     def n_bins_(self) -> NDArray[np.intp]:
         return np.array([max(0, len(edges) - 1) for edges in self.edges_])
@@ -330,6 +356,18 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         for edges in self.edges_:
             require(bool(np.isfinite(edges).all() and (edges[1:] > edges[:-1]).all()), "edges_ do not rise")
         return np.ascontiguousarray(places[:, used]), np.ascontiguousarray(robust[:, used]), int(widths.sum())
+
+
+class _ProductRows:
+    """What `doors.Table` reads of a CSR matrix, without what it takes to make one: room for so many entries."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, shape: tuple[int, int], n_entries: int) -> None:
+        self.shape = shape
+        self.data = np.empty(n_entries, np.float32)
+        self.indices = np.empty(n_entries, np.int32)
+        self.indptr = np.empty(shape[0] + 1, np.int64)
 
 
 def _distinct(values: np.ndarray, most: int) -> np.ndarray:

@@ -38,15 +38,23 @@ from skbce._inputs import (
     encoded,
     refuse_unreadable,
 )
+from skbce._prediction import fill_logits, with_running_sums
 from skbce._state import check_labels, number, require, state_of
-from skbce._threads import thread_limit
+from skbce._threads import thread_limit, working
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
 from skbce._typed import fit_context
 from skbce.classifier import BCEMLPClassifier
 from skbce.encoder import PiecewiseLinearEncoder
+from skbce.kernels import doors
 from skbce.onnx import ConvertsToOnnx
 
 _SEEDS = np.iinfo(np.int32).max
+
+# Rows from which on looking up pays: before that, it has the running sums of all weights to take.
+_LOOKED_UP_ROWS = 32
+
+# Values of X that are encoded at once, which takes up to 32 bytes each: memory must not grow with the rows.
+_LOOKED_UP_VALUES = 2**20
 
 # Between which temperatures are sought. Out-of-fold rows that are all right would have 0, and no probability is that.
 _TEMPERATURES = (0.1, 10.0)
@@ -268,11 +276,15 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             self._check_state()
         X = self._checked_table(X, reset=False)
         P = np.zeros((X.shape[0], 2))
-        for encoder in sorted(set(self._encoder_of)):
-            table = _encoded_table(self.encoders_[encoder], X) if self.encoders_ else X
-            for member, its_encoder in zip(self.estimators_, self._encoder_of, strict=True):
-                if its_encoder == encoder:
-                    P += member.predict_proba(table)
+        for k in sorted(set(self._encoder_of)):
+            encoder = self.encoders_[k] if self.encoders_ else None
+            members = [member for member, of in zip(self.estimators_, self._encoder_of, strict=True) if of == k]
+            if _is_looked_up(encoder, members, X):
+                _add_looked_up(encoder, members, X, P)
+                continue
+            table = X if encoder is None else _encoded_table(encoder, X)
+            for member in members:
+                P += member.predict_proba(table)
         return _tempered(_shares(P), self.temperature_)
 
     def predict_log_proba(self, X: Table) -> NDArray[np.floating]:
@@ -573,6 +585,39 @@ def _encoded_table(encoder, X) -> NDArray[np.floating] | sp.csr_matrix:
     if table.shape[0] != X.shape[0]:
         raise ValueError(f"encoders: {encoder!r} gives {table.shape[0]} rows for {X.shape[0]}.")
     return table
+
+
+def _is_looked_up(encoder, members: list[BCEMLPClassifier], X) -> bool:
+    """Whether `_add_looked_up` can do what `encoder.transform` and `predict_proba` do, and pays."""
+    return (
+        type(encoder) is PiecewiseLinearEncoder
+        and X.shape[0] >= _LOOKED_UP_ROWS
+        and X.shape[1] == encoder.n_features_in_
+        # Someone may have exchanged or refitted a member.
+        and all(type(member) is BCEMLPClassifier for member in members)
+        and {(getattr(m, "n_features_in_", 0), getattr(m, "_multilabel", True)) for m in members}
+        == {(encoder._plan()[2], False)}
+    )
+
+
+def _add_looked_up(encoder, members: list[BCEMLPClassifier], X: np.ndarray, P: NDArray[np.float64]) -> None:
+    """Add the members' probabilities to P; W_1's rows are looked up where a value lies, instead of a wide product."""
+    goes_on = encoder._goes_on()
+    with working():
+        networks = [with_running_sums(*member._network(), goes_on) for member in members]
+        at_once = max(_LOOKED_UP_ROWS, _LOOKED_UP_VALUES // X.shape[1])
+        for start in range(0, len(X), at_once):
+            rows = slice(start, min(start + at_once, len(X)))
+            table = encoder._rows_for_products(X[rows])
+            for member, (layout, theta) in zip(members, networks, strict=True):
+                Z = np.empty((rows.stop - start, 1), theta.dtype)
+                if not all(fill_logits(layout, theta, table, None, Z, member.n_threads)):
+                    # The member says what is not finite, or that it is only a running sum.
+                    P[rows] += member.predict_proba(_encoded_table(encoder, X[rows]))
+                    continue
+                Y_hat = np.empty((len(Z), 2), Z.dtype)
+                doors.class_probabilities(Z, Y_hat)
+                P[rows] += Y_hat
 
 
 def _fitted(encoder: TransformerMixin, X, sample_weight: np.ndarray | None) -> TransformerMixin:

@@ -465,6 +465,9 @@ def _has_dtype_of_texts(column) -> bool:
 
 def _types(column) -> set[type]:
     """The types of the values that are not missing."""
+    kinds = set(map(type, _objects(column)))
+    if kinds <= {str, type(None)}:  # most columns of texts, without a look at each value
+        return kinds - {type(None)}
     return {type(value) for value in _objects(column) if not _is_missing(value)}
 
 
@@ -533,7 +536,10 @@ def _texts(column) -> list[str | None]:
         # By their codes: with missing values among them, integers would come out of pandas as floats.
         texts = [*map(_text, column.cat.categories), None]
         return [texts[code] for code in column.cat.codes]
-    return list(map(_text, _objects(column)))
+    values = _objects(column)
+    if set(map(type, values)) <= {str, type(None)}:
+        return values.tolist()
+    return list(map(_text, values))
 
 
 def _text(value: Any) -> str | None:

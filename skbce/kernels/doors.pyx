@@ -20,7 +20,7 @@ from skbce.kernels.dropout cimport drop
 from skbce.kernels.elementary cimport (
     are_finite, exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
-from skbce.kernels.encode cimport encode_rows, is_within
+from skbce.kernels.encode cimport encode_entries, encode_rows, is_within, most_entries, running_sums
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.network cimport fill_input_gradients, fill_logits, is_apart, workspace_size
 from skbce.kernels.parallel cimport (
@@ -63,6 +63,7 @@ cdef class Table:
 
     cdef TableView view
     cdef tuple _owners
+    cdef readonly Py_ssize_t n_stored  # numbers that a product goes through
 
     def __cinit__(self, X):
         cdef Py_ssize_t itemsize, row_step, column_step
@@ -78,8 +79,10 @@ cdef class Table:
         self.view.is_double = itemsize == 8
         if self.view.sparse:
             self.take_csr(np.ascontiguousarray(values), np.asarray(X.indices), np.asarray(X.indptr))
+            self.n_stored = self.view.indptr[self.view.n_rows]
         else:
             self._owners = (X,)
+            self.n_stored = self.view.n_rows * self.view.n_columns
             self.view.values = address(X)
             row_step, column_step = X.strides
             self.view.row_stride, self.view.column_stride = row_step // itemsize, column_step // itemsize
@@ -406,19 +409,17 @@ def input_gradients(
             )
 
 
-def encode_columns(
-    Table X not None, const int64_t[:, ::1] places not None, const double[:, ::1] robust not None,
-    const double[::1] edges not None, float[:, ::1] out not None, int n_threads,
-):
-    """The piecewise-linear encoding of a dense table's columns, each row by itself."""
-    require(not X.view.sparse and n_threads >= 1, "X is dense, and there is a thread")
+cdef EncodingView encoding_view(
+    Table X, const int64_t[:, ::1] places, const double[:, ::1] robust, const double[::1] edges, Py_ssize_t width
+) except *:
+    """the plan of an encoding, after a look that it stays within X, the edges and a row of the output"""
+    require(not X.view.sparse, "X is dense")
     require(places.shape[0] == 6 and robust.shape[0] == 2, "a plan has 6 rows and 2")
     require(robust.shape[1] == places.shape[1], "a plan has an entry a column")
-    require(out.shape[0] == X.view.n_rows, "the output has X's rows")
     # Rows of places and robust: as in PiecewiseLinearEncoder._plan.
     cdef EncodingView plan
     plan.n_columns = places.shape[1]
-    plan.width = out.shape[1]
+    plan.width = width
     plan.column = &places[0, 0]
     plan.n_bins = &places[1, 0]
     plan.edges_start = &places[2, 0]
@@ -431,12 +432,52 @@ def encode_columns(
     if edges.shape[0] > 0:
         plan.edges = &edges[0]
     require(is_within(&plan, X.view.n_columns, edges.shape[0]), "a plan stays within X, the edges and the output")
+    return plan
+
+
+def encode_columns(
+    Table X not None, const int64_t[:, ::1] places not None, const double[:, ::1] robust not None,
+    const double[::1] edges not None, float[:, ::1] out not None, int n_threads,
+):
+    """The piecewise-linear encoding of a dense table's columns, each row by itself."""
+    cdef EncodingView plan = encoding_view(X, places, robust, edges, out.shape[1])
+    require(n_threads >= 1, "there is a thread")
+    require(out.shape[0] == X.view.n_rows, "the output has X's rows")
     with nogil:
         if n_threads == 1:
             encode_rows(&X.view, &plan, 0, 1, &out[0, 0])
         else:
             with parallel(num_threads=n_threads):
                 encode_rows(&X.view, &plan, thread_number(), thread_count(), &out[0, 0])
+
+
+def encode_columns_for_products(
+    Table X not None, const int64_t[:, ::1] places not None, const double[:, ::1] robust not None,
+    const double[::1] edges not None, Py_ssize_t width, Py_ssize_t stride, int32_t[::1] indices not None,
+    float[::1] values not None, int64_t[::1] indptr not None,
+):
+    """The encoding of a dense table's columns as CSR rows to multiply with `weights_and_sums`."""
+    cdef EncodingView plan = encoding_view(X, places, robust, edges, width)
+    require(width <= INT_MAX // 2, "CSR has numbers for twice as many columns")
+    require(stride > most_entries(&plan), "there is room for all entries of a row, and one more")
+    require(indices.shape[0] == values.shape[0] == X.view.n_rows * stride > 0, "there is room for all rows")
+    require(indptr.shape[0] == X.view.n_rows + 1, "indptr has an entry a row, and one more")
+    with nogil:
+        encode_entries(&X.view, &plan, stride, &indices[0], &values[0], &indptr[0])
+
+
+def weights_and_sums(
+    const uint8_t[::1] goes_on not None, const floating[::1] theta not None, Py_ssize_t n_out,
+    floating[::1] out not None,
+):
+    """theta with its first W as kernels/encode.pxd multiplies it: twice the rows; the rest behind it as it is."""
+    cdef Py_ssize_t i, n_in = goes_on.shape[0], n_W = n_in * n_out
+    require(n_in > 0 and n_out > 0 and goes_on[0] == 0, "there is a first W, and its first sum begins")
+    require(theta.shape[0] >= n_W and out.shape[0] == theta.shape[0] + n_W, "theta has a first W, and out has room")
+    with nogil:
+        running_sums(n_in, n_out, &goes_on[0], &theta[0], &out[0])
+        for i in range(n_W, theta.shape[0]):
+            out[n_W + i] = theta[i]
 
 
 cdef floating probability(floating z) noexcept nogil:

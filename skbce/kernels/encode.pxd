@@ -1,12 +1,19 @@
 """The piecewise-linear encoding of a table's columns: tile after tile of rows, column after column in a tile.
 
 A value lies in one bin: its components are 1 below that bin and 0 above it, so there is one quotient a value and not
-one a component.
+one a component. And its product with W needs no more than two rows of W and of its running sums:
+
+    sum_j a_j W[j] = S[t-1] + a_t W[t],    S[t] = W[0] + ... + W[t],    for the bin t of the value.
+
+So there are two encodings: the components themselves, and for products CSR rows whose columns 2j are component j, and
+2j + 1 the sum of all components of its column up to j.
 """
 
+from cython cimport floating
 from libc.float cimport DBL_MAX
 from libc.math cimport sqrt
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.string cimport memcpy, memmove
 
 from skbce.kernels.parallel cimport cut
 from skbce.kernels.table cimport stored
@@ -129,3 +136,120 @@ cdef inline void encode_rows(
     while start < stop:
         encode_tile(X, plan, start, min(<Py_ssize_t>TILE, stop - start), out + start * plan.width)
         start += TILE
+
+
+cdef inline void add_value_entries(
+    Py_ssize_t rows, Py_ssize_t stride, const double* x, double center, double scale, Py_ssize_t value_at,
+    int32_t* indices, float* values, int64_t* count
+) noexcept nogil:
+    """an entry for each of the tamed values, behind the count[i] that row i has"""
+    cdef Py_ssize_t i, at
+    for i in range(rows):
+        at = i * stride + count[i]
+        indices[at] = <int32_t>(2 * value_at)
+        values[at] = <float>tamed(x[i], center, scale)
+        count[i] += 1
+
+
+cdef inline void add_bin_entries(
+    Py_ssize_t rows, Py_ssize_t stride, const int64_t* bin, const float* share, Py_ssize_t bins_at,
+    int32_t* indices, float* values, int64_t* count
+) noexcept nogil:
+    """of `write_components`: an entry for the run of components that are 1, and one for that between 0 and 1"""
+    cdef Py_ssize_t i, at
+    cdef int64_t ones
+    for i in range(rows):
+        # Written in any case, and counted if there is one: bins are not to be foreseen, so a branch would cost more.
+        ones = bin[i] + (1 if share[i] >= 1 else 0)
+        at = i * stride + count[i]
+        indices[at] = <int32_t>(2 * (bins_at + ones) - 1)
+        values[at] = 1
+        at += 1 if ones > 0 else 0
+        indices[at] = <int32_t>(2 * (bins_at + bin[i]))
+        values[at] = share[i]
+        at += 1 if 0 < share[i] < 1 else 0
+        count[i] = at - i * stride
+
+
+cdef inline void encode_tile_entries(
+    const TableView* X, const EncodingView* plan, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t stride,
+    int32_t* indices, float* values, int64_t* count
+) noexcept nogil:
+    """the entries of a tile's rows, row i's from i * stride on, which is more than a row can have, and their count"""
+    cdef double[TILE] x
+    cdef float[TILE] missing
+    cdef float[TILE] share
+    cdef int64_t[TILE] bin
+    cdef const double* edges
+    cdef Py_ssize_t i, k, at
+    for i in range(rows):
+        count[i] = 0
+    for k in range(plan.n_columns):
+        at = start * X.row_stride + plan.column[k] * X.column_stride
+        if X.is_double:
+            read_column(<const double*>X.values + at, X.row_stride, rows, plan.center[k], x, missing)
+        else:
+            read_column(<const float*>X.values + at, X.row_stride, rows, plan.center[k], x, missing)
+        if plan.value_at[k] >= 0:
+            add_value_entries(
+                rows, stride, x, plan.center[k], plan.scale[k], plan.value_at[k], indices, values, count
+            )
+        if plan.n_bins[k] > 0:
+            edges = plan.edges + plan.edges_start[k]
+            find_bins(rows, x, plan.n_bins[k], edges, bin)
+            for i in range(rows):
+                share[i] = <float>share_below(x[i], edges[bin[i]], edges[bin[i] + 1])
+            add_bin_entries(rows, stride, bin, share, plan.bins_at[k], indices, values, count)
+        if plan.missing_at[k] >= 0:
+            for i in range(rows):
+                at = i * stride + count[i]
+                indices[at] = <int32_t>(2 * plan.missing_at[k])
+                values[at] = 1
+                count[i] += 1 if missing[i] > 0 else 0
+
+
+cdef inline Py_ssize_t most_entries(const EncodingView* plan) noexcept nogil:
+    """of a row: for each column its value, its run of ones, its component between 0 and 1, and its indicator"""
+    cdef Py_ssize_t k, n = 0
+    for k in range(plan.n_columns):
+        n += (plan.value_at[k] >= 0) + min(plan.n_bins[k], <int64_t>2) + (plan.missing_at[k] >= 0)
+    return n
+
+
+cdef inline void encode_entries(
+    const TableView* X, const EncodingView* plan, Py_ssize_t stride, int32_t* indices, float* values, int64_t* indptr
+) noexcept nogil:
+    """CSR rows, in order, of the encodings of X; indices and values have room for stride a row"""
+    cdef int64_t[TILE] count
+    cdef Py_ssize_t i, start = 0, rows, tile
+    indptr[0] = 0
+    while start < X.n_rows:
+        rows = min(<Py_ssize_t>TILE, X.n_rows - start)
+        tile = indptr[start]
+        encode_tile_entries(X, plan, start, rows, stride, indices + tile, values + tile, count)
+        for i in range(rows):
+            # Rows close up; each moves to the left, over what has moved already.
+            memmove(indices + indptr[start + i], indices + tile + i * stride, count[i] * sizeof(int32_t))
+            memmove(values + indptr[start + i], values + tile + i * stride, count[i] * sizeof(float))
+            indptr[start + i + 1] = indptr[start + i] + count[i]
+        start += rows
+
+
+cdef inline void running_sums(
+    Py_ssize_t n_in, Py_ssize_t n_out, const uint8_t* goes_on, const floating* W, floating* W_and_sums
+) noexcept nogil:
+    """rows 2j are W[j], rows 2j + 1 are S[j] = W[j] + (S[j-1] where goes_on[j], else 0)"""
+    cdef Py_ssize_t j, k
+    cdef const floating* row
+    cdef const floating* last
+    cdef floating* sums
+    for j in range(n_in):
+        row = W + j * n_out
+        last = W_and_sums + (2 * j - 1) * n_out
+        sums = W_and_sums + (2 * j + 1) * n_out
+        memcpy(W_and_sums + 2 * j * n_out, row, n_out * sizeof(floating))
+        if goes_on[j]:
+            for k in range(n_out):
+                sums[k] = last[k] + row[k]
+        else:
+            memcpy(sums, row, n_out * sizeof(floating))
