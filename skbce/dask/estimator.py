@@ -131,7 +131,7 @@ class DaskBCEMLPClassifier(BCEMLPClassifier):
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:
-        """Train on the partitions of X and y where they lie; only sums of their size of theta travel.
+        """Train on the partitions of X and y where they lie; only parameters, and sums of their size, travel.
 
         What is not in memory yet is computed once, and kept on the workers until fit ends.
 
