@@ -45,8 +45,9 @@ def is_finite(array: np.ndarray) -> bool:
 
 
 def count(name: str, value: Any) -> int:
-    """A number of things, with room to count on."""
-    require(isinstance(value, Integral) and 0 <= value < 2**62, f"{name} is no count: {value!r}")
+    """A number of things."""
+    # Kernels count in 64 bits, and go on from here.
+    require(isinstance(value, Integral) and 0 <= value < 2**62, f"{name} is no count: {value!r}.")
     return int(value)
 
 

@@ -313,6 +313,7 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         """Raise an error where the fitted attributes are not those of as many columns."""
         n = count("n_features_in_", self.n_features_in_)
         check_feature_names(self)
+        require(isinstance(self.include_value, bool | np.bool_), f"include_value is no bool: {self.include_value!r}.")
         require(isinstance(self.edges_, list) and len(self.edges_) == n, f"edges_ is no list of {n}")
         for edges in self.edges_:
             vector("an array of edges_", edges, len(edges))

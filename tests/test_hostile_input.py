@@ -141,6 +141,13 @@ def test_a_bool_is_no_number_of_units_and_a_subsample_of_1():
     assert PiecewiseLinearEncoder(subsample=True, random_state=0).fit(X).n_bins_.min() > 0
 
 
+def test_nonsense_set_after_fit_is_refused_by_the_encoder():
+    encoder = PiecewiseLinearEncoder().fit(X).set_params(include_value="")
+    for call in (encoder.get_feature_names_out, lambda: encoder.transform(X)):
+        with pytest.raises(ValueError, match="include_value is no bool"):
+            call()
+
+
 def test_check_gradients_weighs_classes_as_fit_does():
     weights = {0: 1.0, 1: 7.0}
     by_class = check_gradients(classifier(class_weight=weights), X, Y)

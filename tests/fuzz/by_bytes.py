@@ -10,17 +10,19 @@ def main() -> None:
     import atheris
 
     with atheris.instrument_imports(include=["skbce"]):
-        from hypothesis import HealthCheck, given, settings
-
         from tests.fuzz.harness import run
-        from tests.fuzz.strategies import cases
+        from tests.fuzz.strategies import case
 
-    @settings(database=None, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(cases())
-    def one(case):
-        run(case)
+    def one(data: bytes) -> None:
+        provider = atheris.FuzzedDataProvider(data)
+        drawn = case(lambda n: provider.ConsumeIntInRange(0, n - 1))
+        try:
+            run(drawn)
+        except AssertionError as error:
+            error.add_note(repr(drawn))
+            raise
 
-    atheris.Setup(sys.argv, one.hypothesis.fuzz_one_input)
+    atheris.Setup(sys.argv, one)
     atheris.Fuzz()
 
 
