@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from skbce import BCEMLPClassifier, PiecewiseLinearEncoder
 from skbce.backprop import forward
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")]
 
 COLUMNS = 64
 ROWS = 2**31 // COLUMNS + 1000
@@ -38,7 +38,6 @@ def fitted(far_rows):
     return classifier(max_iter=5, batch_size=50).fit(far_rows, far_rows[:, 0] > 0)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_rows_beyond_2_to_31_elements_are_predicted_as_in_a_small_table(table, far_rows):
     clf = fitted(far_rows)
     # Other blocks of rows, and so another rounding of float32's products.
@@ -47,7 +46,6 @@ def test_rows_beyond_2_to_31_elements_are_predicted_as_in_a_small_table(table, f
     np.testing.assert_allclose(far, clf.input_gradient(far_rows), atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_rows_beyond_2_to_31_elements_are_trained_on_as_in_a_small_table(table, far_rows, solver):
     y = np.zeros(ROWS, np.int8)
