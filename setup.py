@@ -3,6 +3,8 @@
 Switches are environment variables: SKBCE_DEBUG=1 adds Cython's checks, SKBCE_NO_OPENMP=1 builds without OpenMP,
 SKBCE_LEVELS=x86_64_v2,x86_64_v4 names the instruction sets to build for (default: all that the compiler knows),
 SKBCE_ABI3=1 builds with the limited API of CPython 3.11.
+SKBCE_SANITIZE=address,undefined (or thread) builds for gcc's and clang's sanitizers, SKBCE_SANITIZE=valgrind for it:
+tests/sanitizers/plugin.py is for pytest with such a build.
 """
 
 import os
@@ -32,6 +34,11 @@ LEVEL_FLAGS = {
 # Nothing here lets it reorder sums or drop NaN: no -ffast-math, no -march=native.
 UNIX_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition", "-g0"]
 MSVC_FLAGS = ["/O2"]
+
+# Reports are read line by line: little is inlined or moved, and callers can be told.
+SANITIZE = os.environ.get("SKBCE_SANITIZE", "")
+SANITIZE_FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer"] if SANITIZE else []
+SANITIZE_LINK_FLAGS = [f"-fsanitize={SANITIZE}"] if SANITIZE not in ("", "valgrind") else []
 
 DIRECTIVES = {
     "language_level": 3,
@@ -91,7 +98,7 @@ class BuildKernels(build_ext):
         for extension in self.extensions:
             level = extension.name.rpartition(".doors_")[2]
             extension.extra_compile_args = [*self.flags(), *LEVEL_FLAGS.get(level, []), *openmp_compile]
-            extension.extra_link_args = openmp_link
+            extension.extra_link_args = [*openmp_link, *SANITIZE_LINK_FLAGS]
         self.extensions = [extension for extension in self.extensions if self.is_possible(extension)]
         if any(".doors_x86" in extension.name for extension in self.extensions):
             self.extensions = [extension for extension in self.extensions if "baseline" not in extension.name]
@@ -100,7 +107,9 @@ class BuildKernels(build_ext):
         super().build_extensions()
 
     def flags(self) -> list[str]:
-        return MSVC_FLAGS if self.compiler.compiler_type == "msvc" else UNIX_FLAGS
+        if self.compiler.compiler_type == "msvc":
+            return MSVC_FLAGS
+        return [*UNIX_FLAGS, *SANITIZE_FLAGS, *SANITIZE_LINK_FLAGS]  # the last -O and -g count
 
     def check_compiles(self, flags: list[str], source: str, link_flags: list[str] | None = None) -> None:
         """Compile a small program, and link it where link_flags are given; raises what the compiler raises."""
