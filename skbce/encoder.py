@@ -1,6 +1,5 @@
 """PiecewiseLinearEncoder: numeric columns as positions among their quantiles, for scikit-learn's pipelines."""
 
-from contextlib import nullcontext
 from numbers import Integral
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from skbce._drafts import draft_of, snapshot
 from skbce._threads import fair_share, thread_limit, working
 from skbce.kernels import doors
 
@@ -149,6 +149,11 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         -------
         self : PiecewiseLinearEncoder
         """
+        with draft_of(self) as draft:
+            draft._fit(X)
+        return self
+
+    def _fit(self, X) -> None:
         X = self._validated(X, reset=True)
         seed = None
         if self.subsample is not None and len(X) > self.subsample:
@@ -163,7 +168,6 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         self.scale_ = np.array(scale)
         self.has_missing_ = np.array(has_missing)
         self.has_two_values_ = np.array(has_two_values)
-        return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """The encoding of each column of X, side by side.
@@ -180,13 +184,14 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
             far as the column has them.
         """
         check_is_fitted(self, "edges_")
-        X = np.require(self._validated(X, reset=False), requirements="A")
-        places, robust, width = self._plan()
+        fitted = snapshot(self)
+        X = np.require(fitted._validated(X, reset=False), requirements="A")
+        places, robust, width = fitted._plan()
         X_encoded = np.empty((len(X), width), np.float32)
         most = X_encoded.size // _THREAD_OUTPUT
-        with nullcontext() if most < 2 else working():
+        with working(most > 1) as work, work:
             n_threads = 1 if most < 2 else min(fair_share(thread_limit(self.n_threads)), most)
-            doors.encode_columns(doors.Table(X), places, robust, np.concatenate(self.edges_), X_encoded, n_threads)
+            doors.encode_columns(doors.Table(X), places, robust, np.concatenate(fitted.edges_), X_encoded, n_threads)
         return X_encoded
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:

@@ -3,12 +3,12 @@
 import threading
 import time
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
+from queue import Empty, SimpleQueue
 from typing import Any, Self
 
 import numpy as np
@@ -26,6 +26,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from skbce._drafts import draft_of, snapshot
 from skbce._inputs import Table, encoded, typed_labels
 from skbce._threads import thread_limit
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
@@ -52,16 +53,81 @@ class _Member:
         return self.outcome not in (None, Outcome.DIVERGED)
 
 
-class _Stop:
-    """An Observer that ends training between epochs once it is told to."""
+class _Crew:
+    """Threads that train members, one after another, until all are done or Ctrl-C or an error ends it.
 
-    def __init__(self) -> None:
-        self.told = threading.Event()
+    An Observer too, of all members: it ends those in training. concurrent.futures would not do, nor do threading's
+    conditions: a Ctrl-C on the way out of one leaves it locked, and then its threads wait for ever. What is used here
+    is done in C, where Ctrl-C waits.
+    """
+
+    def __init__(self, train: Callable[[_Member], None], members: list[_Member]) -> None:
+        self._train = train
+        self._todo = deque(members)
+        self._lock = threading.Lock()  # of the attributes below
+        self._n_at_work = 0
+        self._stops = False
+        self._errors: list[BaseException] = []
+        self._news: SimpleQueue[None] = SimpleQueue()  # for each member that is done with, and each thread that ends
 
     def epoch_begins(self, theta: np.ndarray, history: History) -> None: ...
 
     def epoch_ends(self, theta: np.ndarray, history: History) -> bool:
-        return self.told.is_set()
+        return self._stops
+
+    def ends_now(self) -> bool:
+        return self._stops
+
+    def work(self, n_threads: int) -> bool:
+        """Train all, raise the first error of a member, and say whether Ctrl-C ended it."""
+        interrupted = False
+        try:
+            for _ in range(n_threads):
+                # A daemon: one that a Ctrl-C caught while it started may wait for ever.
+                threading.Thread(target=self._run, name="skbce member", daemon=True).start()
+            while (self._todo or self._n_at_work) and not self._stops:
+                self._news.get()
+        except KeyboardInterrupt:
+            interrupted = True
+        except RuntimeError as error:
+            # What a Ctrl-C becomes in threading, while it waits for a thread to start.
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            interrupted = True
+        finally:
+            self._end()
+        if self._errors:
+            raise self._errors[0]
+        return interrupted
+
+    def _end(self) -> None:
+        """Wait for those at work, whose runs of steps end within 0.1 s; none begins any more."""
+        self._stops = True
+        while True:
+            with self._lock:
+                if not self._n_at_work:
+                    return
+            with suppress(Empty):
+                self._news.get(timeout=0.1)
+
+    def _run(self) -> None:
+        while (member := self._next()) is not None:
+            try:
+                self._train(member)
+            except BaseException as error:
+                self._errors.append(error)
+                self._stops = True
+            finally:
+                with self._lock:
+                    self._n_at_work -= 1
+                self._news.put(None)
+
+    def _next(self) -> _Member | None:
+        with self._lock:
+            if self._stops or not self._todo:
+                return None
+            self._n_at_work += 1
+            return self._todo.popleft()
 
 
 class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
@@ -127,7 +193,7 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    Ctrl-C in fit keeps the members that are trained, and those in training as they are after their epoch, with a
+    Ctrl-C in fit keeps the members that are trained, and those in training with their best parameters so far, with a
     warning. An error in one member ends the others and is raised; the estimator is then what it was before fit.
 
     References
@@ -195,8 +261,8 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
         self : BCEMLPEnsembleClassifier
         """
         deadline = np.inf if self.max_time is None else time.perf_counter() + self.max_time
-        with _unchanged_on_error(self):
-            X, y, sample_weight = self._validated(X, y, sample_weight)
+        with draft_of(self) as draft:
+            X, y, sample_weight = draft._validated(X, y, sample_weight)
             template = self._template(len(y))
             Y, labels = encoded(template, y, continues=False, incremental=False)
             random_state = check_random_state(self.random_state)
@@ -212,7 +278,7 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
                     "No member could be trained: the parameters of each became non-finite. Scale X (StandardScaler, or "
                     "PiecewiseLinearEncoder, as encoders), or lower the estimator's learning_rate_init."
                 )
-            self._publish(trained, encoders, tables, Y.ravel().astype(bool), labels["classes_"], sample_weight)
+            draft._publish(trained, encoders, tables, Y.ravel().astype(bool), labels["classes_"], sample_weight)
         self._tell_of(members, interrupted)
         return self
 
@@ -229,14 +295,7 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
             float64, strictly between 0 and 1.
         """
         check_is_fitted(self)
-        X = self._checked_table(X, reset=False)
-        P = np.zeros((X.shape[0], 2))
-        for encoder in sorted(set(self._encoder_of)):
-            table = _encoded_table(self.encoders_[encoder], X) if self.encoders_ else X
-            for member, its_encoder in zip(self.estimators_, self._encoder_of, strict=True):
-                if its_encoder == encoder:
-                    P += member.predict_proba(table)
-        return _tempered(_shares(P), self.temperature_)
+        return snapshot(self)._probabilities(X)
 
     def predict_log_proba(self, X: Table) -> NDArray[np.floating]:
         """Logarithms of the probabilities.
@@ -276,8 +335,19 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
         -------
         y : ndarray of shape (n_samples,)
         """
-        k = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[k]
+        check_is_fitted(self)
+        model = snapshot(self)
+        return model.classes_[model.predict_proba(X).argmax(axis=1)]
+
+    def _probabilities(self, X) -> NDArray[np.float64]:
+        X = self._checked_table(X, reset=False)
+        P = np.zeros((X.shape[0], 2))
+        for encoder in sorted(set(self._encoder_of)):
+            table = _encoded_table(self.encoders_[encoder], X) if self.encoders_ else X
+            for member, its_encoder in zip(self.estimators_, self._encoder_of, strict=True):
+                if its_encoder == encoder:
+                    P += member.predict_proba(table)
+        return _tempered(_shares(P), self.temperature_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimators_")
@@ -356,11 +426,11 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
 
         On Ctrl-C, after the deadline, and where one fails, those that run end early.
         """
-        stop, config = _Stop(), get_config()
+        config = get_config()
 
         def train(member: _Member) -> None:
             remaining = deadline - time.perf_counter()
-            if stop.told.is_set() or (remaining <= 0 and member is not members[0]):
+            if remaining <= 0 and member is not members[0]:
                 return
             in_training = np.ones(len(y), bool)
             in_training[member.held_out] = False
@@ -370,27 +440,14 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
             if np.isfinite(remaining):
                 estimator.max_time = min(max(remaining, 0.0), np.inf if max_time is None else max_time)
             with config_context(**config):  # which is a thread's own
-                member.outcome = estimator._fit(table, y, sample_weight, split=rows, observer=stop).outcome
+                member.outcome = estimator._fit(table, y, sample_weight, split=rows, observer=crew).outcome
             estimator.max_time = max_time
 
-        futures: list[Future] = []
-        interrupted = False
-        pool = ThreadPoolExecutor(min(thread_limit(self.n_threads), len(members)))
-        try:
-            futures += [pool.submit(train, member) for member in members]
-            wait(futures, return_when=FIRST_EXCEPTION)
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            stop.told.set()
-            pool.shutdown(cancel_futures=True)
-        for future in futures:
-            if not future.cancelled():
-                future.result()
-        return interrupted
+        crew = _Crew(train, members)
+        return crew.work(min(thread_limit(self.n_threads), len(members)))
 
     def _publish(self, trained: list[_Member], encoders, tables, positive, classes, sample_weight) -> None:
-        """Set the fitted attributes, all at once: another thread may be predicting."""
+        """Set the fitted attributes."""
         P = _out_of_fold(trained, tables, len(positive))
         seen = np.isfinite(P[:, 1])
         weight = None if sample_weight is None else sample_weight[seen]
@@ -424,6 +481,8 @@ class BCEMLPEnsembleClassifier(ClassifierMixin, BaseEstimator):
             f"had not converged after max_iter={template.max_iter} epochs": 0 if planned else count[Outcome.MAX_ITER],
         }
         told = [f"{n} of {n_members} members {text}" for text, n in news.items() if n]
+        if interrupted and not (count[None] or count[Outcome.TIME_OVER] or count[Outcome.STOPPED]):
+            told.append("Ctrl-C came when all members were trained")
         if told:
             warnings.warn("; ".join(told) + ".", ConvergenceWarning, stacklevel=4)
 
@@ -443,19 +502,6 @@ def _default_member(n_rows: int) -> BCEMLPClassifier:
         dropout=0.1,
         dtype="float32",
     )
-
-
-@contextmanager
-def _unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
-    """Put back all attributes, should fit fail."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        for name in vars(estimator).keys() - before.keys():
-            delattr(estimator, name)
-        vars(estimator).update(before)
-        raise
 
 
 def _takes_sparse(encoder) -> bool:
