@@ -55,6 +55,9 @@ class EpochTasks:
             estimator=self._estimator, reconstruction_attributes=self._later(theta, history), **self._data
         )
 
+    def ends_now(self) -> bool:
+        return False
+
     def fit_ends(self, theta: np.ndarray, history: History) -> None:
         self._fit.call_on_fit_task_end(
             estimator=self._estimator, reconstruction_attributes=self._later(theta, history), **self._data

@@ -7,11 +7,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral
+from typing import Self
 
 import joblib
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from skbce.kernels import doors
@@ -30,11 +30,15 @@ _RUN_SECONDS = 0.1
 
 _CORES_KEPT_FOR = 1.0  # seconds
 
+# A buffer of OpenBLAS 0.3.30 (32 MB on x86-64), a stack (8 MB by default), and a little.
+_BYTES_OF_A_THREAD = 42 * 2**20
+
 # All of the process's state. It is read in one go, and changed under the lock: threads may run without a GIL.
 _lock = threading.Lock()
+_room_found_for = 0  # threads
 _blas_libraries: list | None = None
 _blas_found: list[tuple] = []  # (library, threads) as the first of the calls that work now found them
-_n_working = 0
+_working: set["working"] = set()
 _cores_found = (1, -1.0)  # and until when that holds
 _openmp_used = False
 _forked = False
@@ -84,28 +88,38 @@ def _cores() -> int:
     return n_cores
 
 
-@contextmanager
-def working() -> Iterator[None]:
+class working:  # noqa: N801
     """Hold BLAS to one thread, and count this call among those that share the cores.
 
     The BLAS limit belongs to the process, so calls that overlap share one hold: the last to end restores what the
-    first one found.
+    first one found. `needed=False` does nothing.
+
+    It is entered twice, `with working() as work, work:`. A Ctrl-C can strike on the way into the first exit, or within
+    it; the second one then does what is left. Each step may be done again, and one that was struck has no half result
+    that matters.
     """
-    global _n_working
-    counted = False
-    try:
-        with _lock:
-            if _n_working == 0:
-                _hold_blas()
-            _n_working += 1
-            counted = True
-        yield
-    finally:
-        with _lock:
-            # A fork in between has forgotten this call.
-            _n_working = max(0, _n_working - counted)
-            if _n_working == 0:
-                _release_blas()
+
+    def __init__(self, needed: bool = True):
+        self._needed = needed
+
+    def __enter__(self) -> Self:
+        if self._needed and self not in _working:
+            try:
+                with _lock:
+                    if not _working:
+                        _hold_blas()
+                    _working.add(self)
+            except BaseException:
+                self.__exit__()
+                raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._needed:
+            with _lock:
+                _working.discard(self)  # which a fork in between has forgotten already
+                if not _working:
+                    _release_blas()
 
 
 def _hold_blas() -> None:
@@ -113,7 +127,8 @@ def _hold_blas() -> None:
     if _blas_libraries is None:
         # A look through all loaded libraries takes 1 ms, so it is taken once; scipy's BLAS is loaded by now.
         _blas_libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-    _blas_found[:] = [(library, library.num_threads) for library in _blas_libraries]
+    if not _blas_found:  # else a release was struck, and is to come
+        _blas_found[:] = [(library, library.num_threads) for library in _blas_libraries]
     for library in _blas_libraries:
         _set_threads(library, 1)
 
@@ -141,11 +156,24 @@ def _set_threads(library, n_threads: int) -> None:
 def fair_share(limit: int) -> int:
     """Threads for one of the calls that work now: the limit, divided among them."""
     global _openmp_used
-    share = max(1, limit // max(1, _n_working))
+    share = max(1, limit // max(1, len(_working)))
     if share > 1 and not _openmp_used:
         with _lock:
             _openmp_used = True
     return share
+
+
+def _check_room(n_threads: int) -> None:
+    """Ask for the memory of so many threads, once, and give it back.
+
+    OpenBLAS takes a buffer for each thread in its first product, and where it gets none it tries again, for ever;
+    libgomp ends the process where a thread gets no stack.
+    """
+    global _room_found_for
+    if n_threads > _room_found_for:
+        np.empty((n_threads - _room_found_for) * _BYTES_OF_A_THREAD, np.uint8)
+        with _lock:
+            _room_found_for = n_threads
 
 
 class Pace:
@@ -155,9 +183,15 @@ class Pace:
     ----------
     limit : int
         Most threads.
+
+    Raises
+    ------
+    MemoryError
+        Where there is no memory for what these threads need beside the arrays.
     """
 
     def __init__(self, limit: int):
+        _check_room(limit)
         self._limit = limit
         self._rows_per_second: dict[int, float] = {}
         self._in_trial = self._warms_up = False
@@ -199,10 +233,10 @@ class Pace:
 
 def _forget() -> None:
     """In a forked child: the threads that held the limit or the lock, and OpenMP's, do not exist there."""
-    global _forked, _lock, _n_working
+    global _forked, _lock
     _lock = threading.Lock()
     _release_blas()
-    _n_working = 0
+    _working.clear()
     _forked = _forked or _openmp_used
 
 

@@ -1,10 +1,8 @@
 """BCEMLPClassifier: scikit-learn's rules. It validates once, encodes labels, trains, publishes attributes."""
 
-import copy
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, Self
@@ -26,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skbce._callbacks import CallbackSupportMixin, EpochTasks
 from skbce._class_weight import ClassWeight, row_weights
 from skbce._config import documentation_url
+from skbce._drafts import draft_of, snapshot
 from skbce._files import SavesModel
 from skbce._inputs import (
     Table,
@@ -80,6 +79,12 @@ from skbce.onnx import ConvertsToOnnx
 _BLAS_STAYS_ALONE = 2**13
 
 _MOST_UNITS = np.iinfo(np.int32).max
+
+# Nats per sample and output from which training is said to have led nowhere.
+_LOST = 100
+
+# What validation learns of X.
+_OF_COLUMNS = ("n_features_in_", "feature_names_in_")
 
 
 def _has_stochastic_solver(estimator: "BCEMLPClassifier") -> bool:
@@ -440,9 +445,11 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         self : BCEMLPClassifier
         """
         validation = (X_val, y_val, sample_weight_val)
-        with self._unchanged_without_a_model():
-            end = self._fit(X, y, sample_weight, validation, continues=self.warm_start and self.__sklearn_is_fitted__())
-            self._tell_of(end)
+        with draft_of(self) as draft:
+            continues = draft.warm_start and draft.__sklearn_is_fitted__()
+            end = draft._fit(X, y, sample_weight, validation, continues, watched_as=self)
+        end.tell_callbacks()
+        self._tell_of(end)
         return self
 
     @available_if(_has_stochastic_solver)
@@ -466,12 +473,12 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         self._validate_params()  # scikit-learn does so before the first call only
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        with self._unchanged_without_a_model():
+        with draft_of(self) as draft:
             with about("classes"):
-                _check_partial_fit_first_call(self, classes)
-            self._tell_of_the_schedules_end()
-            end = self._fit(X, y, sample_weight, continues=self.__sklearn_is_fitted__(), incremental=True)
-            self._tell_of(end)
+                _check_partial_fit_first_call(draft, classes)
+            draft._tell_of_the_schedules_end()
+            end = draft._fit(X, y, sample_weight, continues=draft.__sklearn_is_fitted__(), incremental=True)
+        self._tell_of(end)
         return self
 
     def decision_function(self, X: Table) -> NDArray[np.floating]:
@@ -486,8 +493,9 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         Z : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             In the model's precision; positive where `predict` says the second class.
         """
-        Z = self._logits(X)
-        return Z.ravel() if self.n_outputs_ == 1 else Z
+        model = snapshot(self)
+        Z = model._logits(X)
+        return Z.ravel() if model.n_outputs_ == 1 else Z
 
     def predict(self, X: Table) -> NDArray[Any] | sp.csr_matrix:
         """Labels.
@@ -501,11 +509,12 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         y : ndarray of shape (n_samples,), or {ndarray, CSR matrix} of shape (n_samples, n_outputs)
             For a multilabel target 0 and 1, sparse where the target of fit was.
         """
-        positive = self._logits(X) > 0
-        if not self._multilabel:
-            return self.classes_[positive.ravel().astype(np.intp)]
+        model = snapshot(self)
+        positive = model._logits(X) > 0
+        if not model._multilabel:
+            return model.classes_[positive.ravel().astype(np.intp)]
         indicator = positive.astype(np.int64)
-        return sp.csr_matrix(indicator) if self._sparse_targets else indicator
+        return sp.csr_matrix(indicator) if model._sparse_targets else indicator
 
     def predict_proba(self, X: Table) -> NDArray[np.floating]:
         """Probabilities.
@@ -520,8 +529,9 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
             Of both classes; for a multilabel target, of 1 in each column. In the model's precision, and
             strictly between 0 and 1: where one would round to either, its neighbour.
         """
-        Z = self._logits(X)
-        if not self._multilabel:
+        model = snapshot(self)
+        Z = model._logits(X)
+        if not model._multilabel:
             Y_hat = np.empty((len(Z), 2), Z.dtype)
             doors.class_probabilities(Z, Y_hat)
             return Y_hat
@@ -540,8 +550,9 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         log_Y_hat : ndarray of shape (n_samples, 2) or (n_samples, n_outputs)
             In nats, in the columns of `predict_proba`.
         """
-        Z = self._logits(X)
-        if not self._multilabel:
+        model = snapshot(self)
+        Z = model._logits(X)
+        if not model._multilabel:
             Z = np.column_stack((-Z, Z))
         doors.elementwise("log_sigmoid", Z.reshape(-1))
         return Z
@@ -574,17 +585,18 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         True
         """
         check_is_fitted(self)
-        with state_of(self):
-            count("n_outputs_", self.n_outputs_)
-        if isinstance(output, bool) or not (isinstance(output, Integral) and 0 <= output < self.n_outputs_):
-            raise ValueError(f"output must be an integer from 0 to {self.n_outputs_ - 1}, got {output!r}.")
-        layout, theta = self._network()
-        self._require_finite(theta)
-        X = self._checked_rows(X, theta.dtype)
+        model = snapshot(self)
+        with state_of(model):
+            count("n_outputs_", model.n_outputs_)
+        if isinstance(output, bool) or not (isinstance(output, Integral) and 0 <= output < model.n_outputs_):
+            raise ValueError(f"output must be an integer from 0 to {model.n_outputs_ - 1}, got {output!r}.")
+        layout, theta = model._network()
+        model._require_finite(theta)
+        X = model._checked_rows(X, theta.dtype)
         if sp.issparse(X):
             raise ValueError("input_gradient needs a dense X, for the derivatives are dense; X is sparse: X.toarray().")
         dX = np.empty(X.shape, theta.dtype)
-        with nullcontext() if 2 * len(dX) * layout.n_parameters < _BLAS_STAYS_ALONE else working():
+        with working(2 * len(dX) * layout.n_parameters >= _BLAS_STAYS_ALONE) as work, work:
             fill_input_gradients(layout, theta, kernel_table(X, theta.dtype), int(output), dX, self.n_threads)
         if not is_finite(dX):
             raise ValueError(f"input_gradient overflows {theta.dtype} for the rows of X.")
@@ -650,21 +662,6 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
                 dtype = own if own == precision else precision
                 self.coefs_, self.intercepts_ = layout.views(layout.flat(self.coefs_, self.intercepts_, dtype))
 
-    @contextmanager
-    def _unchanged_without_a_model(self) -> Iterator[None]:
-        """Put back what validation sets on the way, should fit fail before it has a new model."""
-        names = ("n_features_in_", "feature_names_in_", "classes_")
-        known = {name: vars(self)[name] for name in names if name in vars(self)}
-        coefs = vars(self).get("coefs_")
-        try:
-            yield
-        except BaseException:
-            if vars(self).get("coefs_") is coefs:
-                for name in names:
-                    vars(self).pop(name, None)
-                vars(self).update(known)
-            raise
-
     def _fit(
         self,
         X,
@@ -675,11 +672,12 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         incremental=False,
         split=None,
         observer=None,
+        watched_as=None,
     ) -> "_End":
-        """Validate, train and publish.
+        """Validate, train and set the attributes.
 
         `split` has the row numbers to train on and to validate on, where they are not to be drawn; `observer` looks on
-        where no callbacks do.
+        where no callbacks do, and `watched_as` is the estimator that these are told of.
         """  # fmt: skip
         self._check_combinations(validation)
         dtype = self._precision(continues)
@@ -702,8 +700,10 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
             held_out = self._held_out(X, sample, validation, split, layout, labels, theta.dtype, random_state)
         if held_out is None:
             history.validation_scores = history.validation_loss_curve = None
-        tasks = None if incremental else self._tasks(given_X, y, sample_weight, layout, labels)
-        with working():
+        tasks = None
+        if watched_as is not None and hasattr(self, "_skl_callbacks"):
+            tasks = self._tasks(watched_as, given_X, y, sample_weight, layout, labels)
+        with working() as work, work:
             if self.solver == "lbfgs":
                 cost = CostFunction(layout, sample, self.alpha, theta.dtype, thread_limit(self.n_threads))
                 end = self._fit_lbfgs(cost, sample.n_rows, layout, theta, history, labels, tasks or observer)
@@ -712,15 +712,24 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
                     layout, sample, theta, history, labels, random_state, incremental, held_out, tasks or observer
                 )
         if tasks is not None:
-            tasks.fit_ends(theta, history)
+            end.tell_callbacks = lambda: tasks.fit_ends(theta, history)
         return end
 
     def _tell_of(self, end: "_End") -> None:
         """Say why training ended, where the user should know."""
         outcome = end.outcome
         ends_as_planned = callable(self.learning_rate) or self.learning_rate in SCHEDULES
+        # A constant prediction has 0.69 an output at most.
+        is_lost = self.loss_ > _LOST * self.n_outputs_
+        advice = (
+            f"The loss is {self.loss_:.3g}, worse than that of any constant prediction: scale X (StandardScaler), or "
+            "lower learning_rate_init or alpha."
+        )
         if outcome is Outcome.MAX_ITER and (end.message or not ends_as_planned):
-            warnings.warn(end.message or self._max_iter_message(), ConvergenceWarning, stacklevel=4)
+            message = end.message or self._max_iter_message()
+            warnings.warn(f"{message} {advice}" if is_lost else message, ConvergenceWarning, stacklevel=4)
+        elif is_lost and outcome in (Outcome.CONVERGED, Outcome.EPOCH_DONE, Outcome.MAX_ITER):
+            warnings.warn(advice, ConvergenceWarning, stacklevel=4)
         if outcome is Outcome.INTERRUPTED:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if outcome is Outcome.TIME_OVER:
@@ -792,17 +801,18 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
             raise ValueError(f"class_weight={self.class_weight!r} leaves no row a weight above zero.")
         return weight
 
-    def _tasks(self, X, y, sample_weight, layout: Layout, labels: dict) -> EpochTasks | None:
-        """Who tells scikit-learn's callbacks of the epochs, where there are callbacks.
+    def _tasks(self, estimator, X, y, sample_weight, layout: Layout, labels: dict) -> EpochTasks:
+        """Who tells scikit-learn's callbacks of the epochs.
 
         X is that of the user: with its feature names, a callback may predict it without a warning.
         """
-        if not hasattr(self, "_skl_callbacks"):
-            return None
+        # The estimator may be fitted to other columns. scikit-learn takes None for no names.
+        columns = {"feature_names_in_": None} if hasattr(estimator, "feature_names_in_") else {}
+        columns |= {name: vars(self)[name] for name in _OF_COLUMNS if name in vars(self)}
         return EpochTasks(
-            self,
+            estimator,
             "iteration" if self.solver == "lbfgs" else "epoch",
-            lambda theta, history: self._attributes(layout, theta, labels, history),
+            lambda theta, history: columns | self._attributes(layout, theta, labels, history),
             X=X,
             y=y,
             metadata=None if sample_weight is None else {"sample_weight": sample_weight},
@@ -846,7 +856,10 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         return self._layout_of((self.n_features_in_, *(len(W) for W in self.coefs_[1:]), self.n_outputs_), sparse)
 
     def _layout_of(self, units: tuple[int, ...], sparse: bool = False) -> Layout:
-        names = self.activation
+        # The one that the network was trained with; set_params may have set another for the next fit.
+        names = vars(self).get("_activation", self.activation)
+        if names is not self.activation:
+            known_activations(self.activation, len(units) - 2)  # an error for nonsense, before the next fit too
         if not isinstance(names, str):
             names = known_activations(names, len(units) - 2)  # a tuple: layouts are looked up by them
         return known_layout(units, names, sparse)
@@ -885,7 +898,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         """The rows to watch while training: those given, or a part of the sample, which then trains on the rest."""
         if validation[0] is not None:
             X_val, watched = self._validation_sample(*validation, sample.Y.shape[1], labels, dtype)
-            layout = self._layout_of(layout.units, sp.issparse(X_val))
+            layout = Layout(layout.units, self.activation, sp.issparse(X_val))
         elif self.early_stopping:
             X_val = X
             sample.order, held_out = split or self._split(sample, labels, random_state)
@@ -906,7 +919,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         y = Y.astype(np.int64) if labels["_multilabel"] else labels["classes_"][Y.ravel()]
         weighted = watched.weight is not None and _takes_sample_weight(scorer)
         weight = {"sample_weight": watched.weight[rows]} if weighted else {}
-        judged = copy.copy(self)
+        judged = snapshot(self)
         vars(judged).pop("feature_names_in_", None)  # X is an array by now
 
         def metric(theta: np.ndarray) -> float:
@@ -981,10 +994,11 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         return _End(outcome, message)
 
     def _attributes(self, layout: Layout, theta: np.ndarray, labels: dict, history: History) -> dict[str, Any]:
-        """What makes an estimator a fitted one; to be set all at once, for another thread may be predicting."""
+        """What makes an estimator a fitted one."""
         W, b = layout.views(theta)
         attributes = {
             **labels,
+            "_activation": self.activation if isinstance(self.activation, str) else layout.activations,
             "coefs_": W,
             "intercepts_": b,
             "n_layers_": len(layout.units),
@@ -1077,7 +1091,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         X = self._checked_rows(X, theta.dtype)
         Z = np.empty((X.shape[0], layout.units[-1]), theta.dtype)
         table = kernel_table(X, theta.dtype)
-        with nullcontext() if len(Z) * layout.n_parameters < _BLAS_STAYS_ALONE else working():
+        with working(len(Z) * layout.n_parameters >= _BLAS_STAYS_ALONE) as work, work:
             theta_is_finite, Z_is_finite = fill_logits(layout, theta, table, None, Z, self.n_threads)
         if not theta_is_finite:
             self._require_finite(theta)
@@ -1147,12 +1161,13 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         return cost, layout, theta
 
 
-@dataclass(frozen=True)
+@dataclass
 class _End:
-    """How a training ended, and what to say where it was too soon."""
+    """How a training ended, what to say where it was too soon, and what is left to do once the model is there."""
 
     outcome: Outcome
     message: str = ""
+    tell_callbacks: Callable[[], None] = lambda: None
 
 
 def _takes_sample_weight(scorer: Callable[..., float]) -> bool:

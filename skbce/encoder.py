@@ -1,6 +1,5 @@
 """PiecewiseLinearEncoder: numeric columns as positions among their quantiles, for scikit-learn's pipelines."""
 
-from contextlib import nullcontext
 from numbers import Integral
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, _check_sample_weight, check_is_fitted, validate_data
 
+from skbce._drafts import draft_of, snapshot
 from skbce._files import SavesModel
 from skbce._inputs import about, refuse_unreadable
 from skbce._state import check_feature_names, count, require, state_of, vector
@@ -163,6 +163,11 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         -------
         self : PiecewiseLinearEncoder
         """
+        with draft_of(self) as draft:
+            draft._fit(X, sample_weight)
+        return self
+
+    def _fit(self, X, sample_weight) -> None:
         X = self._validated(X, reset=True)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -182,7 +187,6 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         self.scale_ = np.array(scale)
         self.has_missing_ = np.array(has_missing)
         self.has_two_values_ = np.array(has_two_values)
-        return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """The encoding of each column of X, side by side.
@@ -199,15 +203,16 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
             far as the column has them.
         """
         check_is_fitted(self, "edges_")
-        with state_of(self):
-            places, robust, width = self._plan()
-        X = np.require(self._validated(X, reset=False), requirements="A")
+        fitted = snapshot(self)
+        with state_of(fitted):
+            places, robust, width = fitted._plan()
+        X = np.require(fitted._validated(X, reset=False), requirements="A")
         X_encoded = np.empty((len(X), width), np.float32)
         most = X_encoded.size // _THREAD_OUTPUT
-        with nullcontext() if most < 2 else working():
+        with working(most > 1) as work, work:
             n_threads = 1 if most < 2 else min(fair_share(thread_limit(self.n_threads)), most)
             doors.encode_columns(
-                doors.Table(X), places, robust, np.concatenate(self.edges_, dtype=np.float64), X_encoded, n_threads
+                doors.Table(X), places, robust, np.concatenate(fitted.edges_, dtype=np.float64), X_encoded, n_threads
             )
         return X_encoded
 

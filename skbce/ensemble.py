@@ -3,13 +3,14 @@
 import threading
 import time
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral, Real
+from queue import Empty, SimpleQueue
 from typing import Any, Self
 
 import numpy as np
@@ -27,6 +28,7 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
+from skbce._drafts import draft_of, snapshot
 from skbce._files import SavesModel
 from skbce._inputs import (
     Table,
@@ -75,16 +77,83 @@ class _Member:
         return self.outcome not in (None, Outcome.DIVERGED)
 
 
-class _Stop:
-    """An Observer that ends training between epochs once it is told to."""
+class _Crew:
+    """Threads that train members, one after another, until all are done or Ctrl-C or an error ends it.
 
-    def __init__(self) -> None:
-        self.told = threading.Event()
+    An Observer too, of all members: it ends those in training. concurrent.futures would not do, nor do threading's
+    conditions: a Ctrl-C on the way out of one leaves it locked, and then its threads wait for ever. What is used here
+    is done in C, where Ctrl-C waits.
+    """
+
+    def __init__(self, train: Callable[[_Member], None], members: list[_Member]) -> None:
+        self._train = train
+        self._todo = deque(members)
+        self._lock = threading.Lock()  # of the attributes below
+        self._n_at_work = 0
+        self._stops = False
+        self._errors: list[BaseException] = []
+        self._news: SimpleQueue[None] = SimpleQueue()  # for each member that is done with, and each thread that ends
 
     def epoch_begins(self, theta: np.ndarray, history: History) -> None: ...
 
     def epoch_ends(self, theta: np.ndarray, history: History) -> bool:
-        return self.told.is_set()
+        return self._stops
+
+    def ends_now(self) -> bool:
+        return self._stops
+
+    def work(self, n_threads: int) -> bool:
+        """Train all, raise the first error of a member, and say whether Ctrl-C ended it."""
+        interrupted = False
+        try:
+            for _ in range(n_threads):
+                # A daemon: one that a Ctrl-C caught while it started may wait for ever.
+                # In a copy of this thread's context: Dask knows by it which worker a thread belongs to.
+                run = partial(copy_context().run, self._run)
+                threading.Thread(target=run, name="skbce member", daemon=True).start()
+            while (self._todo or self._n_at_work) and not self._stops:
+                self._news.get()
+        except KeyboardInterrupt:
+            interrupted = True
+        except RuntimeError as error:
+            # What a Ctrl-C becomes in threading, while it waits for a thread to start.
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            interrupted = True
+        finally:
+            self._end()
+        if self._errors:
+            raise self._errors[0]
+        return interrupted
+
+    def _end(self) -> None:
+        """Wait for those at work, whose runs of steps end within 0.1 s; none begins any more."""
+        self._stops = True
+        while True:
+            with self._lock:
+                if not self._n_at_work:
+                    return
+            with suppress(Empty):
+                self._news.get(timeout=0.1)
+
+    def _run(self) -> None:
+        while (member := self._next()) is not None:
+            try:
+                self._train(member)
+            except BaseException as error:
+                self._errors.append(error)
+                self._stops = True
+            finally:
+                with self._lock:
+                    self._n_at_work -= 1
+                self._news.put(None)
+
+    def _next(self) -> _Member | None:
+        with self._lock:
+            if self._stops or not self._todo:
+                return None
+            self._n_at_work += 1
+            return self._todo.popleft()
 
 
 class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, BaseEstimator):
@@ -156,7 +225,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
 
     Notes
     -----
-    Ctrl-C in fit keeps the members that are trained, and those in training as they are after their epoch, with a
+    Ctrl-C in fit keeps the members that are trained, and those in training with their best parameters so far, with a
     warning. An error in one member ends the others and is raised; the estimator is then what it was before fit.
 
     References
@@ -237,8 +306,8 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         self : BCEMLPEnsembleClassifier
         """
         deadline = np.inf if self.max_time is None else time.perf_counter() + self.max_time
-        with _unchanged_on_error(self):
-            X, y, sample_weight = self._validated(X, y, sample_weight)
+        with draft_of(self) as draft:
+            X, y, sample_weight = draft._validated(X, y, sample_weight)
             template = self._template(len(y))
             Y, labels = encoded(template, y, continues=False, incremental=False)
             random_state = check_random_state(self.random_state)
@@ -255,7 +324,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
                     "No member could be trained: the parameters of each became non-finite. Scale X (StandardScaler, or "
                     "PiecewiseLinearEncoder, as encoders), or lower the estimator's learning_rate_init."
                 )
-            self._publish(trained, encoders, tables, Y.ravel().astype(bool), labels["classes_"], sample_weight)
+            draft._publish(trained, encoders, tables, Y.ravel().astype(bool), labels["classes_"], sample_weight)
         self._tell_of(members, interrupted)
         return self
 
@@ -272,20 +341,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             float64, strictly between 0 and 1.
         """
         check_is_fitted(self)
-        with state_of(self):
-            self._check_state()
-        X = self._checked_table(X, reset=False)
-        P = np.zeros((X.shape[0], 2))
-        for k in sorted(set(self._encoder_of)):
-            encoder = self.encoders_[k] if self.encoders_ else None
-            members = [member for member, of in zip(self.estimators_, self._encoder_of, strict=True) if of == k]
-            if _is_looked_up(encoder, members, X):
-                _add_looked_up(encoder, members, X, P)
-                continue
-            table = X if encoder is None else _encoded_table(encoder, X)
-            for member in members:
-                P += member.predict_proba(table)
-        return _tempered(_shares(P), self.temperature_)
+        return snapshot(self)._probabilities(X)
 
     def predict_log_proba(self, X: Table) -> NDArray[np.floating]:
         """Logarithms of the probabilities.
@@ -325,8 +381,25 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         -------
         y : ndarray of shape (n_samples,)
         """
-        k = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[k]
+        check_is_fitted(self)
+        model = snapshot(self)
+        return model.classes_[model.predict_proba(X).argmax(axis=1)]
+
+    def _probabilities(self, X) -> NDArray[np.float64]:
+        with state_of(self):
+            self._check_state()
+        X = self._checked_table(X, reset=False)
+        P = np.zeros((X.shape[0], 2))
+        for k in sorted(set(self._encoder_of)):
+            encoder = self.encoders_[k] if self.encoders_ else None
+            members = [member for member, of in zip(self.estimators_, self._encoder_of, strict=True) if of == k]
+            if _is_looked_up(encoder, members, X):
+                _add_looked_up(encoder, members, X, P)
+                continue
+            table = X if encoder is None else _encoded_table(encoder, X)
+            for member in members:
+                P += member.predict_proba(table)
+        return _tempered(_shares(P), self.temperature_)
 
     def score(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Accuracy: the share of rows, by weight, that are predicted right.
@@ -455,11 +528,11 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
 
         On Ctrl-C, after the deadline, and where one fails, those that run end early.
         """
-        stop, config = _Stop(), get_config()
+        config = get_config()
 
         def train(member: _Member) -> None:
             remaining = deadline - time.perf_counter()
-            if stop.told.is_set() or (remaining <= 0 and member is not members[0]):
+            if remaining <= 0 and member is not members[0]:
                 return
             rows = member.training, member.held_out
             estimator, table = member.estimator, tables[member.encoder]
@@ -467,28 +540,14 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             if np.isfinite(remaining):
                 estimator.max_time = min(max(remaining, 0.0), np.inf if max_time is None else max_time)
             with config_context(**config):  # which is a thread's own
-                member.outcome = estimator._fit(table, y, sample_weight, split=rows, observer=stop).outcome
+                member.outcome = estimator._fit(table, y, sample_weight, split=rows, observer=crew).outcome
             estimator.max_time = max_time
 
-        futures: list[Future] = []
-        interrupted = False
-        pool = ThreadPoolExecutor(min(thread_limit(self.n_threads), len(members)))
-        try:
-            # Each in a copy of this thread's context: Dask knows by it which worker a thread belongs to.
-            futures += [pool.submit(copy_context().run, train, member) for member in members]
-            wait(futures, return_when=FIRST_EXCEPTION)
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            stop.told.set()
-            pool.shutdown(cancel_futures=True)
-        for future in futures:
-            if not future.cancelled():
-                future.result()
-        return interrupted
+        crew = _Crew(train, members)
+        return crew.work(min(thread_limit(self.n_threads), len(members)))
 
     def _publish(self, trained: list[_Member], encoders, tables, positive, classes, sample_weight) -> None:
-        """Set the fitted attributes, all at once: another thread may be predicting."""
+        """Set the fitted attributes."""
         P = _out_of_fold(trained, tables, len(positive))
         seen = np.isfinite(P[:, 1])
         weight = None if sample_weight is None else sample_weight[seen]
@@ -522,6 +581,8 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             f"had not converged after max_iter={template.max_iter} epochs": 0 if planned else count[Outcome.MAX_ITER],
         }
         told = [f"{n} of {n_members} members {text}" for text, n in news.items() if n]
+        if interrupted and not (count[None] or count[Outcome.TIME_OVER] or count[Outcome.STOPPED]):
+            told.append("Ctrl-C came when all members were trained")
         if told:
             warnings.warn("; ".join(told) + ".", ConvergenceWarning, stacklevel=4)
 
@@ -541,19 +602,6 @@ def _default_member(n_rows: int) -> BCEMLPClassifier:
         dropout=0.1,
         dtype="float32",
     )
-
-
-@contextmanager
-def _unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
-    """Put back all attributes, should fit fail."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        for name in vars(estimator).keys() - before.keys():
-            delattr(estimator, name)
-        vars(estimator).update(before)
-        raise
 
 
 def _takes_sparse(encoder) -> bool:
@@ -603,7 +651,7 @@ def _is_looked_up(encoder, members: list[BCEMLPClassifier], X) -> bool:
 def _add_looked_up(encoder, members: list[BCEMLPClassifier], X: np.ndarray, P: NDArray[np.float64]) -> None:
     """Add the members' probabilities to P; W_1's rows are looked up where a value lies, instead of a wide product."""
     goes_on = encoder._goes_on()
-    with working():
+    with working() as work, work:
         networks = [with_running_sums(*member._network(), goes_on) for member in members]
         at_once = max(_LOOKED_UP_ROWS, _LOOKED_UP_VALUES // X.shape[1])
         for start in range(0, len(X), at_once):

@@ -99,7 +99,7 @@ def check_gradients(
     estimator = copy.deepcopy(estimator)
     gradient_problem, layout, theta = estimator._cost_problem(X, y, sample_weight)
     cost_problem, _, _ = estimator._cost_problem(X, y, sample_weight, dtype=np.float64)
-    with working():
+    with working() as work, work:
         cost, gradient = gradient_problem(theta)
         differences = _differences(cost_problem, theta.astype(np.float64))
     smallest_scale = _SMALLEST_SCALE * np.abs(differences).max() or 1.0

@@ -223,7 +223,10 @@ def _classify(graph: _Graph, model: Any, x: str, label: str, probabilities: str,
 
 def _logits(graph: _Graph, network: Any, A: str) -> str:
     """Z_L of one network."""
-    activations = (*known_activations(network.activation, len(network.coefs_) - 1), "identity")
+    activations = (
+        *known_activations(vars(network).get("_activation", network.activation), len(network.coefs_) - 1),
+        "identity",
+    )
     for W, b, f in zip(network.coefs_, network.intercepts_, activations, strict=True):
         A = _activated(graph, f, graph.op("Gemm", A, graph.constant(W), graph.constant(b)))
     return A

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from skbce._drafts import draft_of, snapshot
 from skbce._files import SavesModel
 from skbce._inputs import about, refuse_unreadable
 from skbce._state import check_feature_names, count, require, state_of
@@ -161,12 +162,13 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
             float64, as in fit_transform. (float32 would not tell 20240131 from the day before.)
         """
         check_is_fitted(self, "numeric_")
-        with state_of(self):
-            self._check_state()
-        names, columns = self._columns(X, reset=False)
-        codes = [levels.codes(_texts(columns[j])) for j, levels in zip(self.categorical_, self._levels)]
-        means = [levels.mean_target[code] for levels, code in zip(self._levels, codes) if levels.has_mean_target]
-        return self._joined(names, columns, codes, means)
+        fitted = snapshot(self)
+        with state_of(fitted):
+            fitted._check_state()
+        names, columns = fitted._columns(X, reset=False)
+        codes = [levels.codes(_texts(columns[j])) for j, levels in zip(fitted.categorical_, fitted._levels)]
+        means = [levels.mean_target[code] for levels, code in zip(fitted._levels, codes) if levels.has_mean_target]
+        return fitted._joined(names, columns, codes, means)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
         """Names of the encoded columns.
@@ -221,13 +223,9 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
 
     def _fit_transform(self, X, y) -> np.ndarray:
         """Fit and encode; where that fails, the encoder is what it was before."""
-        before = vars(self).copy()
-        try:
-            return self._fitted_and_encoded(X, y)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
+        with draft_of(self) as draft:
+            encoded = draft._fitted_and_encoded(X, y)
+        return encoded
 
     def _fitted_and_encoded(self, X, y) -> np.ndarray:
         names, columns = self._columns(X, reset=True)

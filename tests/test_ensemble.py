@@ -7,6 +7,7 @@ import signal
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from types import SimpleNamespace
 
 import joblib
@@ -755,7 +756,7 @@ def test_an_error_in_a_member_ends_the_others_and_is_raised(monkeypatch):
     assert state_of(clf) == before
     assert len(n_begun) <= 3
     assert blas_threads() == before_blas
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+    assert not [thread for thread in threading.enumerate() if thread.name == "skbce member"]
 
 
 def test_an_error_of_a_scorer_names_it():
@@ -799,13 +800,14 @@ def test_ctrl_c_keeps_members_that_are_done_and_those_in_training(monkeypatch, n
     before_blas = blas_threads()
     whole = ensemble(6, template(max_iter=2, tol=10.0)).fit(X, y)
     pressed, all_begun = threading.Event(), threading.Event()
-    run_steps, wait = doors.run_steps, skbce.ensemble.wait
+    run_steps = doors.run_steps
 
-    def wait_that_tells(*args, **kwargs):
-        all_begun.set()  # before, a signal may keep a thread from being known, and then it is as if none had begun
-        return wait(*args, **kwargs)
+    class News(SimpleQueue):
+        def get(self, *args, **kwargs):
+            all_begun.set()  # before, it is as if none had begun
+            return super().get(*args, **kwargs)
 
-    monkeypatch.setattr(skbce.ensemble, "wait", wait_that_tells)
+    monkeypatch.setattr(skbce.ensemble, "SimpleQueue", News)
 
     def press(k, estimator):
         if k < n_done:

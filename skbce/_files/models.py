@@ -295,8 +295,14 @@ def _network_kind() -> Kind:
         **_EPOCH_ATTRIBUTES,
         "_scored_by": Check("the name of a scorer, or None", lambda v: v is None or type(v) is str),
         "_no_improvement_count": COUNT,
+        # Models of before it was noted have the parameter's.
+        "_activation": Check("names of activations", lambda v: type(v) is str or _is_tuple_of_names(v)),
     }
     return Kind(BCEMLPClassifier, required, optional, _check_network, _check_network_parameters)
+
+
+def _is_tuple_of_names(value: Any) -> bool:
+    return type(value) is tuple and all(type(name) is str for name in value)
 
 
 def _check_network(network: dict[str, Any], parameters: dict[str, Any]) -> None:
@@ -313,7 +319,7 @@ def _check_network(network: dict[str, Any], parameters: dict[str, Any]) -> None:
     n_parameters = sum(array.size for array in (*W, *b))
     _demand(all(moment.size == n_parameters for moment in network["_moments"]), "coefs_", "_moments")
     _demand(len(network["_moments"]) <= 2, "solver", "_moments")
-    known_activations(parameters["activation"], len(units) - 2)
+    known_activations(network.get("_activation", parameters["activation"]), len(units) - 2)
     classes = network["classes_"]
     if network["_multilabel"]:
         _demand(np.array_equal(classes, np.arange(units[-1])) and classes.dtype.kind == "i", "classes_", "n_outputs_")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbce._parameters import Layout, Workspace, aligned_zeros
+from skbce._prediction import fill_logits
 from skbce._threads import Pace
 from skbce._training import schedules
 from skbce._training.history import History
@@ -95,7 +96,7 @@ class EpochTraining:
         self._has_schedule = callable(settings.learning_rate) or settings.learning_rate in schedules.SCHEDULES
         self._scheduled_epochs = 0
         self._last_rate = optimizer.learning_rate
-        self._deadline = Deadline(settings.max_time)
+        self._deadline = Deadline(settings.max_time, observer)
         self._progress = Progress(settings.verbose, "epoch", settings.max_iter, n_rows)
         self._finite_theta = theta.copy()
         self._best_theta = theta.copy() if settings.early_stopping else None
@@ -120,15 +121,19 @@ class EpochTraining:
             outcome = Outcome.INTERRUPTED
         finally:
             self._progress.end()
+            self.history.drop_unbooked()
         return self.settled(outcome)
 
     def settled(self, outcome: Outcome) -> Outcome:
         """The outcome, with theta finite, and at the best score where one is watched."""
-        if not np.isfinite(self.theta).all():
+        if outcome is Outcome.INTERRUPTED and not self._is_sound():
+            outcome = Outcome.DIVERGED
+        # Adam stands still, in silence, where the squares of its gradients overflow.
+        if not all(np.isfinite(moment).all() for moment in self.optimizer.moments):
             outcome = Outcome.DIVERGED
         if outcome is Outcome.DIVERGED:
             self.theta[...] = self._finite_theta
-        if self._best_theta is not None:
+        if self._best_theta is not None and self.history.best_iteration is not None:
             self.theta[...] = self._best_theta
         return outcome
 
@@ -139,10 +144,13 @@ class EpochTraining:
             if observer is not None:
                 observer.epoch_begins(self.theta, history)
             cost, n_rows = self._epoch()
-            if not (np.isfinite(cost) and np.isfinite(self.theta).all()):
+            if not (np.isfinite(cost) and self._is_sound()):
+                return Outcome.DIVERGED
+            score, loss = self.held_out(self.theta) if self.held_out is not None else (None, None)
+            if loss is not None and not np.isfinite(loss):
                 return Outcome.DIVERGED
             self._finite_theta[...] = self.theta
-            self._record(cost, n_rows)
+            self._record(cost, n_rows, score, loss)
             if observer is not None and observer.epoch_ends(self.theta, history):
                 return Outcome.STOPPED
             if history.no_improvement_count > settings.n_iter_no_change:
@@ -165,30 +173,40 @@ class EpochTraining:
         self._scheduled_epochs += 1
         return float(settings.learning_rate_init) * factors
 
-    def _record(self, cost: float, n_rows: int) -> None:
+    def _is_sound(self) -> bool:
+        """Whether the parameters are ones to go on with."""
+        return bool(np.isfinite(self.theta).all())
+
+    def _record(self, cost: float, n_rows: int, score: float | None, loss: float | None) -> None:
         """Book the epoch: curves, best values, the count of epochs without improvement, the next learning rate."""
         history, settings = self.history, self.settings
-        # Before the books: a Ctrl-C while it is computed leaves them as they were.
-        score, loss = self.held_out(self.theta) if self.held_out is not None else (None, None)
-        history.n_epochs += 1
-        history.n_samples_seen += n_rows
-        history.loss = cost
         history.loss_curve.append(cost)
         history.learning_rate_curve.append(self._last_rate)
         if self.held_out is not None:
             history.validation_scores.append(score)
             history.validation_loss_curve.append(loss)
+        news = {
+            "n_booked": history.n_booked + 1,
+            "n_epochs": history.n_epochs + 1,
+            "n_samples_seen": history.n_samples_seen + n_rows,
+            "loss": cost,
+        }
+        is_best = settings.early_stopping and score > history.best_validation_score
         if settings.early_stopping:
             improved = score >= history.best_validation_score + settings.tol
-            if score > history.best_validation_score:
-                self._best_theta[...] = self.theta
-                history.best_validation_score = score
-                history.best_iteration = len(history.loss_curve)
+            if is_best:
+                news |= {"best_validation_score": score, "best_iteration": len(history.loss_curve)}
         else:
             improved = cost <= history.best_loss - settings.tol
-            history.best_loss = min(cost, history.best_loss)
+            news["best_loss"] = min(cost, history.best_loss)
+        news["no_improvement_count"] = 0 if improved else history.no_improvement_count + 1
+        book = history.book
+        # A Ctrl-C comes before this or after it, and finds the books and the best parameters of the same epoch: Python
+        # looks for one as it calls and returns, not in between.
+        if is_best:
+            self._best_theta[...] = self.theta
+        book(news)
         self._progress.epoch_ended(history.n_epochs, cost, history)
-        history.no_improvement_count = 0 if improved else history.no_improvement_count + 1
         if settings.solver == "sgd" and settings.learning_rate == "invscaling":
             scale = (history.n_samples_seen + 1) ** settings.power_t
             self.optimizer.learning_rate = float(settings.learning_rate_init) / scale
@@ -259,7 +277,21 @@ class StochasticTraining(EpochTraining):
             sample.order = np.arange(sample.n_rows, dtype=np.int64)
         self._work = Workspace(layout, batch_size, theta.dtype, n_threads)
         self._pace = pace or Pace(self._work.n_threads)
+        # Each of n layers multiplies by no more than this and its units: the square root of what the dtype holds.
+        self._harmless = np.finfo(theta.dtype).max ** (0.5 / len(layout.shapes)) / max(layout.units)
         self._masks = {"dropout": layout.dropout, "dropout_seed": dropout_seed} if layout.dropout is not None else {}
+
+    def _is_sound(self) -> bool:
+        """Whether the parameters are finite, and where they are very large, the logits of all rows too."""
+        theta, sample = self.theta, self.sample
+        largest = max(theta.max(), -theta.min())
+        if largest <= self._harmless:
+            return True
+        if not np.isfinite(largest):
+            return False
+        Z = np.empty((sample.n_rows, self.layout.units[-1]), theta.dtype)
+        fill_logits(self.layout, theta, sample.table, sample.order, Z, self._work.n_threads)
+        return bool(np.isfinite(Z).all())
 
     def _epoch(self) -> tuple[float, int]:
         sample = self.sample

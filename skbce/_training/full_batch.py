@@ -98,9 +98,10 @@ def minimize_lbfgs(
         # SciPy tells of an iteration when it is over, and not whether another one follows.
         if observer is not None:
             observer.epoch_begins(theta, history)
-        theta[...] = intermediate_result.x
-        history.loss = float(intermediate_result.fun)
-        history.n_epochs += 1
+        news = {"loss": float(intermediate_result.fun), "n_epochs": history.n_epochs + 1}
+        book, x = history.book, intermediate_result.x
+        theta[...] = x  # no Ctrl-C comes between this and the books
+        book(news)
         progress.epoch_ended(history.n_epochs, history.loss)
         if observer is not None and observer.epoch_ends(theta, history):
             raise _EndedError(Outcome.STOPPED)
@@ -124,8 +125,8 @@ def minimize_lbfgs(
         progress.end()
     if not (np.isfinite(result.fun) and np.isfinite(result.x).all()):
         return Outcome.DIVERGED, ""
-    theta[...] = result.x
     history.loss = float(result.fun)
     history.n_epochs = min(result.nit, settings.max_iter)
+    theta[...] = result.x
     outcome = Outcome.CONVERGED if result.status == 0 else Outcome.MAX_ITER
     return outcome, str(result.message)

@@ -1,6 +1,8 @@
 """What is known of the course of training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,21 @@ class History:
     no_improvement_count: int = 0
     n_samples_seen: int = 0
     n_epochs: int = 0
+    n_booked: int = 0  # epochs in the curves
+
+    def __post_init__(self) -> None:
+        self.n_booked = len(self.loss_curve)
+
+    @property
+    def book(self) -> Callable[[dict[str, Any]], None]:
+        """Sets attributes, all at once."""
+        return vars(self).update
+
+    def drop_unbooked(self) -> None:
+        """Cut the curves to the epochs that are booked: a Ctrl-C may have come while one was added."""
+        for curve in vars(self).values():
+            if isinstance(curve, list):
+                del curve[self.n_booked :]
 
     def copy(self) -> "History":
         """One that stays as it is while training goes on."""

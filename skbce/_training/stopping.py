@@ -29,16 +29,20 @@ class Observer(Protocol):
     def epoch_ends(self, theta: np.ndarray, history: History) -> bool:
         """Whether training should end here."""
 
+    def ends_now(self) -> bool:
+        """Whether training should end within the epoch, as it does when its time is over."""
+
 
 class Deadline:
-    """A moment so many seconds from now; never, for None."""
+    """A moment so many seconds from now; never, for None. Or before, when an observer says so."""
 
-    def __init__(self, seconds: float | None):
+    def __init__(self, seconds: float | None, observer: Observer | None = None):
         self._at = np.inf if seconds is None else time.perf_counter() + seconds
+        self._observer = observer
 
     def remaining(self) -> float:
         """Seconds until then, 0 at least."""
         return max(0.0, self._at - time.perf_counter())
 
     def is_over(self) -> bool:
-        return time.perf_counter() >= self._at
+        return time.perf_counter() >= self._at or (self._observer is not None and self._observer.ends_now())

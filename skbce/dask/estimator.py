@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skbce._drafts import draft_of
 from skbce._parameters import Layout
 from skbce._training import SOLVERS, Optimizer, Outcome
 from skbce.classifier import BCEMLPClassifier
@@ -156,9 +157,12 @@ class DaskBCEMLPClassifier(BCEMLPClassifier):
         parts = parts_of(X, y, sample_weight)
         parts_val = None if X_val is None else parts_of(*validation, suffix="_val")
         cluster = Cluster(self.client)
-        with self._unchanged_without_a_model():
-            end = self._fit_parts(cluster, parts, parts_val, continues=self.warm_start and self.__sklearn_is_fitted__())
-            self._tell_of(end)
+        with draft_of(self) as draft:
+            continues = draft.warm_start and draft.__sklearn_is_fitted__()
+            end = draft._fit_parts(cluster, parts, parts_val, continues)
+        if isinstance(end, ClusterError):
+            raise end
+        self._tell_of(end)
         return self
 
     @property
@@ -366,15 +370,16 @@ class DaskBCEMLPClassifier(BCEMLPClassifier):
             if training is None:
                 return self._fit_lbfgs(cost, table.n_rows, layout, theta, history, labels)
             return self._fit_epochs(training, layout, labels)
-        except ClusterError:
-            if history.n_epochs:
-                if training is not None:
-                    training.settled(Outcome.INTERRUPTED)
-                vars(self).update(
-                    self._attributes(layout, theta, labels, history), _scored_by=self.scoring, _no_improvement_count=0
-                )
-                self._keep_optimizer(None)
-            raise
+        except ClusterError as error:
+            if not history.n_epochs:
+                raise
+            if training is not None:
+                training.settled(Outcome.INTERRUPTED)
+            vars(self).update(
+                self._attributes(layout, theta, labels, history), _scored_by=self.scoring, _no_improvement_count=0
+            )
+            self._keep_optimizer(None)
+            return error  # to be raised when the parameters so far are kept
 
     def _training(self, table, blocks, network, cost, theta, history, held_out, random_state):
         """Epochs of one step over all rows, or of averaged steps."""

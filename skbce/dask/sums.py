@@ -90,6 +90,6 @@ class Blocks:
 def _nodes_here(n: int, numbers: list[int], blocks: list, function, args: tuple) -> tuple[str, Nodes]:
     """On a worker: the address, and the nodes of its blocks."""
     of_number = dict(zip(numbers, blocks, strict=True))
-    with working():
+    with working() as work, work:
         nodes = nodes_of(n, numbers, lambda k: function(of_number[k], k, *args))
     return distributed.get_worker().address, nodes
