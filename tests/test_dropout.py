@@ -258,7 +258,7 @@ def test_start_is_that_of_a_model_without_dropout():
     assert_same_bits(start[1], start[0])
 
 
-def test_partial_fit_goes_on_with_other_masks(monkeypatch):
+def test_partial_fit_goes_on_with_other_masks(monkeypatch, all_threads):
     X, y = table(800)
     seen, run_steps = [], doors.run_steps
 

@@ -1,0 +1,159 @@
+"""Build the kernels for a sanitizer and run tests: `python tests/sanitizers/run.py address -k products`.
+
+address is AddressSanitizer with UndefinedBehaviorSanitizer, thread is ThreadSanitizer, valgrind is its memcheck. What
+follows is for pytest; without it there is a choice of tests. Ends with 1 where a test fails or there is a report.
+The tree is copied first: its own build stays as it is.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILT_FROM = ("skbce", "tests", "docs", "README.md", "LICENSE", "setup.py", "pyproject.toml")
+
+SWITCHES = {"address": "address,undefined,float-cast-overflow", "thread": "thread", "valgrind": "valgrind"}
+# LLVM's OpenMP tells ThreadSanitizer about its barriers, through archer; gcc's does not.
+COMPILER = {"address": "gcc", "thread": "clang", "valgrind": "gcc"}
+
+TESTS = {
+    "address": [
+        f"tests/test_{name}.py"
+        for name in (
+            "kernels", "encoder", "ensemble", "backprop", "hostile_input", "elementary", "activations", "threads",
+            "dropout",
+        )
+    ],
+    "thread": ["tests/test_threads.py", "tests/test_ensemble.py", "-k", "thread or at_once or bits"],
+    # It takes a hundred times as long.
+    "valgrind": [
+        "tests/test_kernels.py", "-k", "products or twins_for_any_table or any_activation or blocks or below_one",
+    ],
+}  # fmt: skip
+
+
+def levels(tool: str) -> list[str]:
+    """Instruction sets to build for, each with tests of its own; valgrind knows none of AVX-512."""
+    named = os.environ.get("SKBCE_LEVELS")
+    if named:
+        return named.split(",")
+    cpu = Path("/proc/cpuinfo")
+    has_avx512 = cpu.exists() and "avx512vl" in cpu.read_text()
+    return ["x86_64_v3", "x86_64_v4"] if tool == "address" and has_avx512 else ["x86_64_v3"]
+
+
+def copy_tree(folder: Path) -> None:
+    """The sources alone, without what was built from them."""
+    ignored = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
+    for name in BUILT_FROM:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignored)
+        else:
+            shutil.copy(source, folder / name)
+
+
+def build(tool: str, folder: Path) -> None:
+    """The kernels, and BLAS as loops."""
+    environment = {
+        **os.environ, "CC": COMPILER[tool], "SKBCE_SANITIZE": SWITCHES[tool], "SKBCE_LEVELS": ",".join(levels(tool)),
+    }  # fmt: skip
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    subprocess.run(command, cwd=folder, env=environment, check=True)
+    instrumented = [] if tool == "valgrind" else [f"-fsanitize={SWITCHES[tool]}"]
+    command = [COMPILER[tool], "-shared", "-fPIC", "-O1", "-g", *instrumented, "tests/sanitizers/plain_blas.c"]
+    subprocess.run([*command, "-o", "plain_blas.so"], cwd=folder, check=True)
+
+
+def gcc_file(name: str) -> str:
+    return subprocess.run(
+        ["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def archer() -> str:
+    found = sorted(str(path) for path in Path("/usr/lib").glob("**/libarcher.so"))
+    if not found:
+        sys.exit("ThreadSanitizer needs archer, which comes with LLVM's OpenMP (Debian: apt install clang libomp-dev)")
+    return found[-1]
+
+
+def variables(tool: str, folder: Path) -> dict[str, str]:
+    """Of the environment. Reports go to files named report*: pytest would keep what tests print."""
+    log = f"log_path={folder / 'report'}"
+    common = {
+        "PYTHONPATH": str(folder),
+        "SKBCE_PLAIN_BLAS": str(folder / "plain_blas.so"),
+        # Each object has memory of its own, with nothing valid beside it.
+        "PYTHONMALLOC": "malloc",
+        "OMP_NUM_THREADS": "2",
+    }
+    if tool == "address":
+        # Python's own leaks are many.
+        options = f"{log}:detect_leaks=0:allocator_may_return_null=1"
+        return common | {
+            "ASAN_OPTIONS": options,
+            "UBSAN_OPTIONS": f"{log}:halt_on_error=1:print_stacktrace=1",
+            # libstdc++ too: else libasan does not find what it throws.
+            "LD_PRELOAD": f"{gcc_file('libasan.so')} {gcc_file('libstdc++.so')}",
+        }
+    if tool == "thread":
+        return common | {
+            "OMP_TOOL_LIBRARIES": archer(),
+            "TSAN_OPTIONS": f"{log}:ignore_noninstrumented_modules=1",
+            "LD_PRELOAD": gcc_file("libtsan.so"),
+        }
+    return common
+
+
+def command(tool: str, folder: Path, arguments: list[str]) -> list[str]:
+    # A virtual environment's python is known by its name: the real one would not find its packages.
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "tests.sanitizers.plugin", "-p", "no:cacheprovider"]
+    if tool == "valgrind":
+        options = ["--error-limit=no", "--num-callers=40", "--xml=yes", f"--xml-file={folder / 'report.xml'}"]
+        return ["valgrind", "-q", *options, *pytest, *arguments]
+    return [*pytest, *arguments]
+
+
+def run_tests(tool: str, folder: Path, level: str, arguments: list[str]) -> int:
+    environment = {**os.environ, **variables(tool, folder), "SKBCE_SIMD": level}
+    return subprocess.run(command(tool, folder, arguments), cwd=folder, env=environment, check=False).returncode
+
+
+def reports(tool: str, folder: Path) -> Iterator[str]:
+    """One text for each; valgrind's only where the kernels were called, as Python has its own."""
+    for path in folder.glob("report*"):
+        if tool != "valgrind":
+            text = path.read_text(errors="replace")
+            yield from [text] * max(text.count("WARNING: ThreadSanitizer"), 1)
+            continue
+        for error in ElementTree.parse(path).iter("error"):
+            frames = list(error.iter("frame"))
+            if any("/skbce/kernels/doors" in frame.findtext("obj", "") for frame in frames):
+                lines = (f"  {frame.findtext('fn', '?')}, line {frame.findtext('line', '?')}" for frame in frames[:8])
+                yield "\n".join([error.findtext("kind", ""), *lines])
+
+
+def main(tool: str, arguments: list[str]) -> int:
+    failed = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        copy_tree(folder)
+        build(tool, folder)
+        for level in levels(tool):
+            print(f"{tool}, {level}", flush=True)
+            failed += run_tests(tool, folder, level, arguments or TESTS[tool]) != 0
+        found = list(reports(tool, folder))
+        print(*sorted(set(found)), f"{len(found)} reports by {tool}", sep="\n")
+    return int(failed > 0 or len(found) > 0)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in SWITCHES:
+        sys.exit(f"{__doc__}\nThe first argument is one of {', '.join(SWITCHES)}.")
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
