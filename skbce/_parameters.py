@@ -87,7 +87,7 @@ def known_activations(activation: str | Sequence[str], n_hidden: int) -> tuple[s
     """
     names = one_for_each_hidden_layer("activation", activation, n_hidden)
     for name in (activation,) if isinstance(activation, str) else names:
-        if name not in ACTIVATIONS:
+        if not isinstance(name, str) or name not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {ACTIVATIONS}, or one of them a hidden layer, got {name!r}.")
     return tuple(str(name) for name in names)
 

@@ -756,6 +756,7 @@ def test_parameter_at_the_end_of_its_range_is_accepted(parameters):
         (["relu", "softmax"], "activation must be one of .* got 'softmax'"),
         ([["relu"], ["tanh"]], r"activation must be one of .* got \['relu'\]"),
         ([1, 2], "activation must be one of .* got 1"),
+        (np.array([["relu"], ["tanh"]]), "activation must be one of .*relu"),
     ],
 )
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "predict", "check_gradients"])
