@@ -383,7 +383,8 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         """
         check_is_fitted(self)
         model = snapshot(self)
-        return model.classes_[model.predict_proba(X).argmax(axis=1)]
+        k = model.predict_proba(X).argmax(axis=1)  # which looks at the attributes first
+        return model.classes_[k]
 
     def _probabilities(self, X) -> NDArray[np.float64]:
         with state_of(self):

@@ -259,6 +259,13 @@ def test_junk_in_any_attribute_of_the_others_gives_finite_numbers_or_an_error(ki
     assert len(refusals) > 1
 
 
+def test_ensemble_with_members_alone_is_refused_by_predict_too():
+    clf = BCEMLPEnsembleClassifier(classifier(), 2)
+    clf.estimators_ = [classifier().fit(X, Y)]  # and no other fitted attribute
+    with pytest.raises(ValueError, match="were edited, or its file is damaged"):
+        clf.predict(X)
+
+
 @pytest.mark.parametrize("place", [np.nan, np.inf, -np.inf])
 def test_a_single_parameter_that_is_not_finite_is_refused(place):
     clf = classifier(activation="tanh").fit(X, Y)
