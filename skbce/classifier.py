@@ -617,6 +617,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         predicted = self.predict(X)
         sample_weight = converted_weight(checked_weight(sample_weight, predicted), np.float64)
         with about("y"):
+            refuse_unreadable("y", y)
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -749,7 +750,11 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
     def _tell_of_the_schedules_end(self) -> None:
         """Say once that partial_fit has come to the end of a schedule, and trains no more."""
         follows_one = callable(self.learning_rate) or self.learning_rate in SCHEDULES
-        if not follows_one or len(vars(self).get("loss_curve_") or ()) != self.max_iter:
+        if not follows_one or not hasattr(self, "loss_curve_"):
+            return
+        with state_of(self):
+            n_epochs = len(numbers("loss_curve_", self.loss_curve_))
+        if n_epochs != self.max_iter:
             return
         if factors(self.learning_rate, self.max_iter, 1, self.max_iter)[0] == 0:
             warnings.warn(

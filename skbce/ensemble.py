@@ -417,6 +417,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         predicted = self.predict(X)
         sample_weight = converted_weight(checked_weight(sample_weight, predicted), np.float64)
         with about("y"):
+            refuse_unreadable("y", y)
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def __sklearn_is_fitted__(self) -> bool:

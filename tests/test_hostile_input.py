@@ -57,6 +57,21 @@ def test_broken_sparse_table_of_any_format_is_refused_before_scipy_converts_it(m
             call(make(np.where(X > 0, X, 0)))
 
 
+@pytest.mark.parametrize("make", BROKEN_SPARSE.values(), ids=BROKEN_SPARSE)
+def test_broken_sparse_target_is_refused_by_score_too(make):
+    indicator = np.column_stack((Y, 1 - Y, np.ones_like(Y)))
+    clf = classifier().fit(X, indicator)
+    with pytest.raises(ValueError, match="y is a broken sparse matrix"):
+        clf.score(X, make(indicator))
+
+
+def test_edited_loss_curve_is_refused_where_a_schedule_counts_its_epochs():
+    clf = classifier(learning_rate="cosine").partial_fit(X, Y, classes=[0, 1])
+    clf.loss_curve_ = np.array(np.inf)
+    with pytest.raises(ValueError, match="loss_curve_ is no list"):
+        clf.partial_fit(X, Y)
+
+
 def test_sparse_values_that_lie_apart_in_memory_are_read_as_they_are():
     clf, S = classifier().fit(X, Y), sp.csr_matrix(X)
     expected = clf.decision_function(S)
