@@ -2,9 +2,12 @@
 
 import tracemalloc
 
+import joblib
 import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_info
+
+from skbce import _threads
 
 
 def parameters_of(clf):
@@ -23,6 +26,8 @@ def blas_threads():
 
 def peak_bytes(call):
     """The most memory that `call` held at once beyond what was held before; NumPy reports to tracemalloc."""
+    # Training asks for room for its threads, once a process, and gives it back untouched.
+    _threads._check_room(joblib.cpu_count())
     tracemalloc.start()
     try:
         call()
