@@ -806,3 +806,21 @@ def test_block_rows_cut_the_rows_into_few_equal_blocks_that_keep_to_a_size(units
 def test_blocks_of_a_sparse_table_hold_no_copy_of_it():
     dense, sparse = (Layout((5000, 8, 1), "relu", is_sparse).network.workspace_size(10) for is_sparse in (False, True))
     assert dense - sparse == 10 * 5000
+
+
+# Around powers of two, where the mask changes, and around runs of 256 draws.
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 3, 4, 5, 8, 9, 255, 256, 257, 511, 513, 6400, 100_003])
+@pytest.mark.parametrize("generator", [np.random.MT19937, np.random.PCG64])
+def test_shuffle_leaves_the_order_and_the_generator_that_numpys_leaves(n_rows, generator):
+    expected, order = np.arange(n_rows), np.arange(n_rows)
+    theirs, ours = np.random.RandomState(generator(5)), np.random.RandomState(generator(5))
+    for _ in range(3):
+        theirs.shuffle(expected)
+        doors.shuffle(ours._bit_generator, order)
+        np.testing.assert_array_equal(order, expected)
+        assert ours.randint(2**31) == theirs.randint(2**31)
+
+
+def test_shuffle_refuses_what_is_no_bit_generator():
+    with pytest.raises(AttributeError, match="capsule"):
+        doors.shuffle(np.random.RandomState(0), np.arange(3))

@@ -296,7 +296,7 @@ class StochasticTraining(EpochTraining):
     def _epoch(self) -> tuple[float, int]:
         sample = self.sample
         if self.settings.shuffle:
-            self.random_state.shuffle(sample.order)
+            sample.shuffle(self.random_state)
         rates = self._scheduled_rates(-(-sample.n_rows // self.batch_size))
         at, cost_sum, rows_counted = self.run_steps(0, sample.n_rows, rates)
         if rates is not None:

@@ -7,9 +7,10 @@ is found above; but whatever Python hands over, no door lets a kernel read or wr
 import numpy as np
 
 from cython cimport floating
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport parallel
 from libc.limits cimport INT_MAX
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from skbce.kernels cimport steps
 from skbce.kernels.activations cimport (
@@ -27,6 +28,7 @@ from skbce.kernels.parallel cimport (
     MAX_SHARDS, has_openmp, max_threads, seconds_now, shard_count, thread_count, thread_number,
 )
 from skbce.kernels.products cimport product_backward, product_forward, weights_gradient
+from skbce.kernels.shuffle cimport BitGenerator, shuffle_rows
 from skbce.kernels.steps cimport (
     Run, all_chunks, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
 )
@@ -258,6 +260,23 @@ cdef WorkspaceView workspace_view(
 def thread_limit():
     """How many threads OpenMP would use by itself; 1 in a build without it."""
     return max_threads()
+
+
+def shuffle(bit_generator, int64_t[::1] order not None):
+    """Shuffle order in place as RandomState(bit_generator).shuffle does; the generator ends where that leaves it.
+
+    Raises
+    ------
+    ValueError
+        For more rows than draws of 32 bits tell apart, and for what is no bit generator of NumPy.
+    """
+    cdef BitGenerator* generator = <BitGenerator*>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
+    cdef uint32_t n_rows
+    require(order.shape[0] <= <int64_t>UINT32_MAX, "order has no more rows than 32 bits count")
+    n_rows = <uint32_t>order.shape[0]
+    if n_rows:
+        with bit_generator.lock, nogil:
+            shuffle_rows(generator, &order[0], n_rows)
 
 
 def run_steps(
