@@ -289,9 +289,29 @@ cdef inline void add_rows(
 ) noexcept nogil:
     """db[j] += sum_i dZ[i, j], differentiates `fill_rows`: Z = 1 b"""
     cdef Py_ssize_t i, j
+    if n == 1:
+        db[0] += sum_in_lanes(rows, dZ)
+        return
     for i in range(rows):
         for j in range(n):
             db[j] += dZ[i * n + j]
+
+
+cdef inline floating sum_in_lanes(Py_ssize_t n, const floating* x) noexcept nogil:
+    """sum x_i in eight lanes, which do not wait for each other; their order is fixed"""
+    cdef floating lanes[8]
+    cdef floating total = 0
+    cdef Py_ssize_t i, k
+    for k in range(8):
+        lanes[k] = 0
+    for i in range(0, n - 7, 8):
+        for k in range(8):
+            lanes[k] += x[i + k]
+    for i in range(n - n % 8, n):
+        total += x[i]
+    for k in range(8):
+        total += lanes[k]
+    return total
 
 
 cdef inline void fill_rows(

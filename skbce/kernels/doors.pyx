@@ -33,7 +33,7 @@ from skbce.kernels.steps cimport (
     Run, all_chunks, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
 )
 from skbce.kernels.table cimport are_columns, are_rows, do_not_fall, gather_rows
-from skbce.kernels.updates cimport ADAM, SGD, Step, UpdateRule, sum_of_squares, update
+from skbce.kernels.updates cimport ADAM, SGD, Step, UpdateRule, adam_rate, sum_of_squares, update
 from skbce.kernels.views cimport DropoutView, EncodingView, NetworkView, SampleView, TableView, WorkspaceView
 
 
@@ -690,6 +690,7 @@ def descend(
     require(gradient.shape[0] == theta.shape[0], "gradient is as theta")
     require_rule(&rule, theta.shape[0], moment1.shape[0], -1 if moment2 is None else moment2.shape[0])
     cdef Step step = Step(t=t, learning_rate=rule.learning_rate, scale=1, alpha=rule.alpha, shrink=0)
+    step.adam_rate = adam_rate(&rule, &step)
     cdef floating* moment2_at = NULL
     if moment2 is not None:
         moment2_at = &moment2[0]

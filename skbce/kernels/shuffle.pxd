@@ -1,7 +1,8 @@
 """An epoch's order of rows: what NumPy's RandomState.shuffle makes of it, from the same draws.
 
-NumPy draws until a number fits, exchanges, and draws for the next row; whether a draw fits is a coin toss that the
-processor guesses wrong. Here a run of numbers is drawn and sorted out without branches, and then the rows change places.
+NumPy draws until a number fits, exchanges, and draws for the next row; whether a draw fits is a coin toss, which the
+processor often guesses wrong. Here a run of numbers is drawn and sorted out without branches, and then the rows change
+places.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -36,8 +37,8 @@ cdef inline Py_ssize_t draw_partners(
 
     No more are drawn than partners are wanted, so the generator ends where NumPy leaves it.
     """
-    cdef Py_ssize_t k, n_drawn = 0
-    for k in range(n_draws):
+    cdef Py_ssize_t _k, n_drawn = 0
+    for _k in range(n_draws):
         partners[n_drawn] = generator.next_uint32(generator.state) & mask
         n_drawn += partners[n_drawn] <= last - <uint32_t>n_drawn
     return n_drawn

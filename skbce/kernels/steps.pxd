@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t
 from skbce.kernels.network cimport summed_gradient
 from skbce.kernels.parallel cimport CHUNK, barrier, cut, seconds_now, shard_count, thread_count, thread_number
 from skbce.kernels.table cimport are_rows, row_number
-from skbce.kernels.updates cimport Step, UpdateRule, sum_of_gradient_squares, sum_of_squares, update
+from skbce.kernels.updates cimport ADAM, Step, UpdateRule, adam_rate, sum_of_gradient_squares, sum_of_squares, update
 from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, WorkspaceView
 
 
@@ -207,6 +207,8 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
             step.learning_rate = run.rule.learning_rate if run.rates == NULL else run.rates[at // run.batch_size]
             step.shrink = step.learning_rate * run.rule.weight_decay
             step.scale = 1 / total
+            if run.rule.solver == ADAM:
+                step.adam_rate = adam_rate(run.rule, &step)
             if clips:
                 measure_chunks(run.net, run.rule, &run.work, n_shards, step.scale, theta)
                 barrier()

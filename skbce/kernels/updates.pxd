@@ -32,6 +32,7 @@ cdef struct Step:
     int64_t t                  # 1, 2, ..
     double learning_rate
     double scale               # of the gradient's sums
+    double adam_rate           # `adam_rate`, once for all chunks
     double alpha               # 0 for b
     double shrink              # 0 for b
 
@@ -106,13 +107,18 @@ cdef inline void sgd(
             theta[i] += u - shrink * theta[i]
 
 
+cdef inline double adam_rate(const UpdateRule* rule, const Step* step) noexcept nogil:
+    """learning_rate sqrt(1 - beta2^t) / (1 - beta1^t)"""
+    return step.learning_rate * sqrt(1 - pow(rule.beta2, step.t)) / (1 - pow(rule.beta1, step.t))
+
+
 cdef inline void adam(
     const UpdateRule* rule, const Step* step, Py_ssize_t n, const floating* gradient, floating* theta,
     floating* m, floating* v,
 ) noexcept nogil:
     """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
-    theta -= learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps) + shrink theta"""
-    cdef floating step_size = step.learning_rate * sqrt(1 - pow(rule.beta2, step.t)) / (1 - pow(rule.beta1, step.t))
+    theta -= adam_rate m / (sqrt(v) + eps) + shrink theta"""
+    cdef floating step_size = step.adam_rate
     cdef floating beta1 = rule.beta1, rest1 = 1 - rule.beta1
     cdef floating beta2 = rule.beta2, rest2 = 1 - rule.beta2
     cdef floating eps = rule.eps, decay = step.alpha, scale = step.scale, shrink = step.shrink
