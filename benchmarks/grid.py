@@ -1,6 +1,7 @@
 """Microseconds a training step over a grid of networks and kinds of input, and where skbce is not the fastest.
 
-The default is a seeded random sample of the grid; `--full` adds all its corners.
+The default is a seeded random sample of the grid; `--full` adds all its corners, and the activations that
+scikit-learn does not have.
 """
 
 import argparse
@@ -11,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import joblib
-from peers import PEERS, Network, make_problem, measure, started
+from peers import ACTIVATIONS, MORE_ACTIVATIONS, PEERS, Network, make_problem, measure, started
 from report import Result, add_options, begun, limited, positive
 
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 DTYPES = ("float32", "float64")
 DEPTHS, WIDTHS, BATCHES = (1, 2, 3, 4), (8, 32, 128, 512), (16, 128, 1024, 2048)
 # 1 is dense.
@@ -52,6 +52,10 @@ def cells(n: int, full: bool) -> list[Cell]:
     if full:
         extremes = [(levels[0], levels[-1]) for levels in (DEPTHS, WIDTHS, BATCHES)]
         chosen += [Cell(*levels) for levels in itertools.product(ACTIVATIONS, DTYPES, *extremes, DENSITIES)]
+        # Nobody else has these for CSR.
+        chosen += [
+            Cell(f, dtype, depth, 128, 128, 1.0) for f in MORE_ACTIVATIONS for dtype in DTYPES for depth in (1, 4)
+        ]
     return list(dict.fromkeys(chosen))
 
 
@@ -88,7 +92,9 @@ def main(args: Sequence[str] | None = None) -> int:
                 what = {"network": network.name, "batch": network.batch, "dtype": cell.dtype, "steps": network.n_steps}
                 what |= {"activation": cell.activation, "input": cell.format}
                 usable = [
-                    remote for remote, peer in zip(remotes, peers, strict=True) if cell.density == 1 or peer.takes_csr
+                    remote
+                    for remote, peer in zip(remotes, peers, strict=True)
+                    if cell.activation in peer.activations and (cell.density == 1 or peer.takes_csr)
                 ]
                 report.add(Result(what, measure(problem, n_rounds, usable)))
         report.put(f"\n{summary(report.results)}")

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,9 @@ from threadpoolctl import threadpool_limits
 
 from skbce import BCEMLPClassifier
 
+# Of MLPClassifier's hidden layers, and further ones of skbce, PyTorch and JAX.
+ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+MORE_ACTIVATIONS = ("leaky_relu", "elu", "selu", "softplus", "gelu", "silu", "mish")
 # MLPClassifier's defaults, for those that do not know them.
 ALPHA, LEARNING_RATE, BETA_1, BETA_2, EPSILON = 1e-4, 1e-3, 0.9, 0.999, 1e-8
 
@@ -81,6 +85,7 @@ class Peer(Protocol):
     name: str
     library: str  # whose version matters, as it is installed
     takes_csr: bool
+    activations: tuple[str, ...]
 
     def __init__(self, problem: Problem): ...
 
@@ -92,6 +97,7 @@ class ScikitLearn:
     name = "scikit-learn"
     library = "scikit-learn"
     takes_csr = True
+    activations = ACTIVATIONS
     estimator: type = MLPClassifier
 
     def __init__(self, problem: Problem):
@@ -124,6 +130,7 @@ class ScikitLearn:
 
 class Skbce(ScikitLearn):
     name = "skbce"
+    activations = ACTIVATIONS + MORE_ACTIVATIONS
     estimator = BCEMLPClassifier
 
     def parameters(self) -> dict:
@@ -131,7 +138,10 @@ class Skbce(ScikitLearn):
 
 
 class Start:
-    """The initial parameters and the order of the rows that MLPClassifier draws from `random_state=0`."""
+    """The initial parameters and the order of the rows that MLPClassifier draws from `random_state=0`.
+
+    With an activation that it does not have, skbce starts from other bounds, and so the losses differ.
+    """
 
     def __init__(self, problem: Problem):
         network = problem.network
@@ -157,14 +167,20 @@ class JaxEpoch:
     name = "JAX"
     library = "jax"
     takes_csr = False
+    activations = ACTIVATIONS + MORE_ACTIVATIONS
 
     def __init__(self, problem: Problem):
         import jax
         import jax.numpy as jnp
 
         jax.config.update("jax_enable_x64", True)
-        activate = {"identity": lambda Z: Z, "logistic": jax.nn.sigmoid, "tanh": jnp.tanh, "relu": jax.nn.relu}
-        hidden = activate[problem.network.activation]
+        activate = {
+            "identity": lambda Z: Z,
+            "logistic": jax.nn.sigmoid,
+            "gelu": partial(jax.nn.gelu, approximate=False),
+        }
+        name = problem.network.activation
+        hidden = activate.get(name) or getattr(jax.nn, name)
         self.jax, self.problem = jax, problem
         self.X, self.y = jnp.asarray(problem.X), jnp.asarray(problem.y, problem.X.dtype)
 
@@ -214,13 +230,18 @@ class TorchEager:
     name = "PyTorch"
     library = "torch"
     takes_csr = False
+    activations = ACTIVATIONS + MORE_ACTIVATIONS
 
     def __init__(self, problem: Problem):
         import torch
         from torch import nn
 
         torch.set_num_threads(problem.threads)
-        hidden = {"identity": nn.Identity, "logistic": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
+        modules = (
+            nn.Identity, nn.Sigmoid, nn.Tanh, nn.ReLU,
+            nn.LeakyReLU, nn.ELU, nn.SELU, nn.Softplus, nn.GELU, nn.SiLU, nn.Mish,
+        )  # fmt: skip
+        hidden = dict(zip(ACTIVATIONS + MORE_ACTIVATIONS, modules, strict=True))
         units, X = problem.network.units, torch.from_numpy(problem.X)
         self.torch, self.problem = torch, problem
         self.X, self.y = X, torch.from_numpy(problem.y).to(X.dtype)
@@ -286,6 +307,7 @@ class BareProducts:
     name = "bare products"
     library = "numpy"
     takes_csr = False
+    activations = ACTIVATIONS + MORE_ACTIVATIONS
 
     def __init__(self, problem: Problem):
         network, dtype = problem.network, problem.X.dtype

@@ -135,12 +135,14 @@ def test_grid_counts_the_cells_where_another_is_faster():
     assert re.search(r"^skbce is not the fastest in \d of 3 cells\.$", done.stdout, re.MULTILINE)
 
 
-def test_grid_has_all_corners(monkeypatch):
+def test_grid_has_all_corners_and_activations(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
     grid = runpy.run_path(str(FOLDER / "grid.py"))
-    corners = 4 * 2 * 2 * 2**3
+    corners, more = 4 * 2 * 2 * 2**3, 7 * 2 * 2
     assert len(grid["cells"](40, full=False)) == 40
-    assert corners <= len(grid["cells"](40, full=True)) <= corners + 40
+    full = grid["cells"](40, full=True)
+    assert corners + more <= len(full) <= corners + more + 40
+    assert len({cell.activation for cell in full}) == 11
 
 
 def test_both_predict_the_same():
