@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import _check_sample_weight, validate_data
@@ -201,6 +202,14 @@ def converted_weight(sample_weight: np.ndarray | None, dtype) -> np.ndarray | No
     if not np.finfo(dtype).tiny < total < np.inf:
         raise ValueError(f"sample_weight is too large or too small for {np.dtype(dtype)}, the precision of the model.")
     return weight
+
+
+def accuracy(y, predicted, sample_weight) -> float:
+    """The share of rows, by weight, that are predicted right in all outputs."""
+    sample_weight = converted_weight(checked_weight(sample_weight, predicted), np.float64)
+    with about("y"):
+        refuse_unreadable("y", y)
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
 
 def kernel_table(X, dtype) -> doors.Table:

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score, check_scoring, get_scorer_names
+from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -29,9 +29,9 @@ from skbce._files import SavesModel
 from skbce._inputs import (
     Table,
     about,
+    accuracy,
     accepted_dtypes,
     check_both_classes,
-    checked_weight,
     conversion,
     converted_weight,
     encoded,
@@ -614,11 +614,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         -------
         score : float
         """
-        predicted = self.predict(X)
-        sample_weight = converted_weight(checked_weight(sample_weight, predicted), np.float64)
-        with about("y"):
-            refuse_unreadable("y", y)
-            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+        return accuracy(y, self.predict(X), sample_weight)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coefs_")

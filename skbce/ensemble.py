@@ -33,10 +33,10 @@ from skbce._files import SavesModel
 from skbce._inputs import (
     Table,
     about,
+    accuracy,
     checked_labels,
     checked_weight,
     conversion,
-    converted_weight,
     encoded,
     refuse_unreadable,
 )
@@ -414,11 +414,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         -------
         score : float
         """
-        predicted = self.predict(X)
-        sample_weight = converted_weight(checked_weight(sample_weight, predicted), np.float64)
-        with about("y"):
-            refuse_unreadable("y", y)
-            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+        return accuracy(y, self.predict(X), sample_weight)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimators_")
