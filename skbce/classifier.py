@@ -29,8 +29,8 @@ from skbce._files import SavesModel
 from skbce._inputs import (
     Table,
     about,
-    accuracy,
     accepted_dtypes,
+    accuracy,
     check_both_classes,
     conversion,
     converted_weight,
