@@ -54,6 +54,13 @@ class Report:
         self.results.append(result)
         self.put(table_row(result, self.names))
 
+    def revise(self, why: str, revised: Iterator[tuple[int, Result]]) -> None:
+        """Put each result in the place of the n-th, and print those too."""
+        self.put(f"\n{why}\n\n{header(list(self.results[0].what), self.names)}")
+        for n, result in revised:
+            self.results[n] = result
+            self.put(table_row(result, self.names))
+
     def put_round_trips(self) -> None:
         """A line for all results; none where nothing was measured."""
         measured = [nanoseconds for result in self.results for nanoseconds in result.round_trips if nanoseconds]
