@@ -9,6 +9,10 @@ from skbce.kernels import doors
 # Activations of a block stay in a core's second-level cache (128 kB in float32).
 _BLOCK_ELEMENTS = 2**15
 
+# Fewer rows would make products of matrices that are all edge, and read W anew for each few rows; more would leave few
+# blocks to share among threads.
+_MIN_BLOCK_ROWS = 64
+
 # Multiply-adds that are worth a thread: about 40 us of products in float32, where waking a thread takes 10.
 _THREAD_WORK = 2**21
 
@@ -86,7 +90,7 @@ def fill_input_gradients(
 
 def _blocks(layout: Layout, n_rows: int, work: int, dtype, n_threads: int | None) -> tuple[int, np.ndarray]:
     """Rows of a block, and the memory for one in each thread, of as many as so many multiply-adds are worth."""
-    size = block_rows(n_rows, layout, _BLOCK_ELEMENTS)
+    size = block_rows(n_rows, layout, _BLOCK_ELEMENTS, _MIN_BLOCK_ROWS)
     most = min(n_rows // size, work // _THREAD_WORK)
     # The limit is asked for only where it matters: it takes a fifth of the time of predicting a row.
     n_threads = 1 if most < 2 else min(fair_share(thread_limit(n_threads)), most)

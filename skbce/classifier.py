@@ -859,8 +859,6 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
     def _layout_of(self, units: tuple[int, ...], sparse: bool = False) -> Layout:
         # The one that the network was trained with; set_params may have set another for the next fit.
         names = vars(self).get("_activation", self.activation)
-        if names is not self.activation:
-            known_activations(self.activation, len(units) - 2)  # an error for nonsense, before the next fit too
         if not isinstance(names, str):
             names = known_activations(names, len(units) - 2)  # a tuple: layouts are looked up by them
         return known_layout(units, names, sparse)

@@ -795,7 +795,7 @@ def test_parameters_of_wrong_shapes_raise_an_error_that_names_them(name, edit, v
 @pytest.mark.parametrize("units", [(3, 1), (100, 256, 256, 1), (5000, 3000, 1)])
 @pytest.mark.parametrize("rows", [1, 7, 200, 99_999])
 def test_block_rows_cut_the_rows_into_few_equal_blocks_that_keep_to_a_size(units, rows):
-    size = _parameters.block_rows(rows, Layout(units, "relu"), 2**19)
+    size = _parameters.block_rows(rows, Layout(units, "relu"), 2**19, 64)
     n_blocks = -(-rows // size)
     assert min(rows, 64) <= size <= rows
     assert size == min(rows, 64) or size * sum(units) <= 2**19 + sum(units)
