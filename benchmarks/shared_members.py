@@ -336,7 +336,6 @@ def arguments(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--one-encoder", action="store_true", help="separate networks also with 16 bins each")
     parser.add_argument("--time", action="store_true", help="time steps of skbce's kernels, and nothing else")
     parser.add_argument("--rounds", type=positive, default=5, help="of --time (default: 5)")
-    parser.add_argument("--report-only", action="store_true", help="from the lines that are there")
     parser.add_argument("--out", type=Path, default=OUT, help="default: results/shared_members.csv")
     return parser.parse_args(args)
 
@@ -351,8 +350,7 @@ def main(args: Sequence[str] | None = None) -> int:
     lines = []
     if options.out.exists():
         lines = list(csv.DictReader(options.out.read_text(encoding="utf-8").splitlines()))
-    if not options.report_only:
-        run(options, lines)
+    run(options, lines)
     report(lines, table_names(options.folder))
     return 0
 
