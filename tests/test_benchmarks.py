@@ -259,6 +259,21 @@ def test_averaging_is_measured_beside_one_machine():
     assert all(0 < float(row["log loss"]) < 1 for row in table)
 
 
+def test_shared_members_are_measured_beside_separate_networks(tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    out = tmp_path / "lines.csv"
+    options = ("--tables", "diabetes", "--splits", "1", "--rows", "64", "--members", "2", "--out", str(out))
+    table = table_of(run_script("shared_members.py", *options))
+    networks = [(row["model"], row["networks"]) for row in table]
+    shared = ("shared k=2 own 16 bins signs x1", "1")
+    assert networks == [*(("separate", str(n)) for n in (1, 2, 4, 8)), shared]
+    # Interpolated between themselves, separate networks are level with themselves.
+    assert all(row["at equal work"].startswith("+0.0 ") for row in table[:4])
+    lines = out.read_text(encoding="utf-8")
+    assert table_of(run_script("shared_members.py", *options)) == table
+    assert out.read_text(encoding="utf-8") == lines  # what has a line is not measured again
+
+
 def run_kernel_benchmarks(*options):
     pytest.importorskip("pytest_benchmark")
     command = [sys.executable, "-m", "pytest", str(FOLDER / "kernels.py"), "-q", "-p", "no:cacheprovider", *options]
