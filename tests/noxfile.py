@@ -23,6 +23,12 @@ OLDEST = [
     "matplotlib==3.8.0", "pyparsing<3.2",  # newer ones warn of how matplotlib 3.8 calls them
 ]  # fmt: skip
 
+# A library's newest version need not have a wheel for the cell's Python: an older one that has goes before its source.
+PREFER_WHEELS = "--prefer-binary"
+
+WITHOUT_GIL = {"PYTHON_GIL": "0"}  # also where an extension would ask for it
+NO_WHEEL_WITHOUT_GIL = ["safetensors"]  # its tests are skipped then
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -32,6 +38,7 @@ class Cell:
     libraries: list[str] = field(default_factory=list)  # beside the newest of all else
     build: dict[str, str] = field(default_factory=dict)
     run: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)  # of what the tests use
     tests: list[str] = field(default_factory=lambda: ["--pyargs", "tests", "skbce"])
 
 
@@ -43,7 +50,8 @@ CELLS = {
     "newest-3.12": Cell("3.12"),
     "newest-3.13": Cell("3.13"),
     "newest-3.14": Cell("3.14"),
-    "newest-3.14t": Cell("3.14t"),
+    "newest-3.13t": Cell("3.13t", run=WITHOUT_GIL, left_out=NO_WHEEL_WITHOUT_GIL),
+    "newest-3.14t": Cell("3.14t", run=WITHOUT_GIL, left_out=NO_WHEEL_WITHOUT_GIL),
     "no-openmp": Cell(
         "3.13", build={"SKBCE_NO_OPENMP": "1", **ONE_LEVEL}, tests=[KERNEL_TESTS, "tests/test_threads.py"]
     ),
@@ -77,8 +85,10 @@ def wheel(session: nox.Session, folder: Path, switches: dict[str, str]) -> Path:
     """The wheel for the session's Python, built from the sdist once in a run of nox."""
     key = "-".join([str(session.python), *switches])
     if key not in wheels:
-        command = ["python", "-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir", str(folder / key)]
-        session.run(*command, str(next(folder.glob("*.tar.gz"))), env=switches, silent=True)
+        command = ["python", "-m", "pip", "wheel", PREFER_WHEELS, "--no-deps", "--no-cache-dir"]
+        session.run(
+            *command, "--wheel-dir", str(folder / key), str(next(folder.glob("*.tar.gz"))), env=switches, silent=True
+        )
         wheels[key] = next((folder / key).glob("*.whl"))
     return wheels[key]
 
@@ -90,7 +100,9 @@ def cell(session: nox.Session, name: str) -> None:
     chosen = CELLS[name]
     folder = Path(session.cache_dir, "skbce")
     source = sdist(session, folder)
-    session.install(f"{wheel(session, folder, chosen.build)}[test]", *chosen.libraries)
+    tools = nox.project.load_toml(source / "pyproject.toml")["project"]["optional-dependencies"]["test"]
+    tools = [tool for tool in tools if not tool.startswith(tuple(chosen.left_out))]
+    session.install(PREFER_WHEELS, str(wheel(session, folder, chosen.build)), *tools, *chosen.libraries)
     away = Path(session.create_tmp(), "away")
     shutil.rmtree(away, ignore_errors=True)
     shutil.copytree(source, away, ignore=shutil.ignore_patterns("skbce", "skbce.egg-info"))
