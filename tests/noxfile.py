@@ -23,9 +23,6 @@ OLDEST = [
     "matplotlib==3.8.0", "pyparsing<3.2",  # newer ones warn of how matplotlib 3.8 calls them
 ]  # fmt: skip
 
-# A library's newest version need not have a wheel for the cell's Python: an older one that has goes before its source.
-PREFER_WHEELS = "--prefer-binary"
-
 WITHOUT_GIL = {"PYTHON_GIL": "0"}  # also where an extension would ask for it
 NO_WHEEL_WITHOUT_GIL = ["safetensors"]  # its tests are skipped then
 
@@ -85,10 +82,8 @@ def wheel(session: nox.Session, folder: Path, switches: dict[str, str]) -> Path:
     """The wheel for the session's Python, built from the sdist once in a run of nox."""
     key = "-".join([str(session.python), *switches])
     if key not in wheels:
-        command = ["python", "-m", "pip", "wheel", PREFER_WHEELS, "--no-deps", "--no-cache-dir"]
-        session.run(
-            *command, "--wheel-dir", str(folder / key), str(next(folder.glob("*.tar.gz"))), env=switches, silent=True
-        )
+        command = ["python", "-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir", str(folder / key)]
+        session.run(*command, str(next(folder.glob("*.tar.gz"))), env=switches, silent=True)
         wheels[key] = next((folder / key).glob("*.whl"))
     return wheels[key]
 
@@ -98,11 +93,13 @@ def wheel(session: nox.Session, folder: Path, switches: dict[str, str]) -> Path:
 def cell(session: nox.Session, name: str) -> None:
     """Tests of the built wheel in one cell."""
     chosen = CELLS[name]
+    # A library's newest version need not have a wheel for this Python: an older one that has goes before its source.
+    session.env["PIP_PREFER_BINARY"] = "1"
     folder = Path(session.cache_dir, "skbce")
     source = sdist(session, folder)
     tools = nox.project.load_toml(source / "pyproject.toml")["project"]["optional-dependencies"]["test"]
     tools = [tool for tool in tools if not tool.startswith(tuple(chosen.left_out))]
-    session.install(PREFER_WHEELS, str(wheel(session, folder, chosen.build)), *tools, *chosen.libraries)
+    session.install(str(wheel(session, folder, chosen.build)), *tools, *chosen.libraries)
     away = Path(session.create_tmp(), "away")
     shutil.rmtree(away, ignore_errors=True)
     shutil.copytree(source, away, ignore=shutil.ignore_patterns("skbce", "skbce.egg-info"))
