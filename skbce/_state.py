@@ -81,7 +81,9 @@ def check_labels(name: str, value: Any, n: int) -> None:
 
 def check_feature_names(estimator: Any) -> None:
     """The names of the columns are those of all, where there are any."""
-    names = vars(estimator).get("feature_names_in_", np.empty(estimator.n_features_in_, object))
+    if "feature_names_in_" not in vars(estimator):
+        return
+    names = estimator.feature_names_in_
     require(
         isinstance(names, np.ndarray) and names.shape == (estimator.n_features_in_,),
         "feature_names_in_ is not an array of a name for each column.",

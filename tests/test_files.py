@@ -144,7 +144,7 @@ def test_multilabel_models_come_back(tmp_path, is_sparse):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_models_of_one_layer_and_of_sparse_tables_come_back(tmp_path, n_threads):
-    table = sp.random_array((80, 5), density=0.3, rng=0, format="csr")
+    table = sp.random(80, 5, density=0.3, random_state=0, format="csr")
     clf = network(hidden_layer_sizes=(), n_threads=n_threads).fit(table, POSITIVE)
     loaded = through_file(clf, tmp_path)
     assert_same(loaded, clf)

@@ -139,7 +139,7 @@ def test_model_is_checked_and_names_its_version():
 
 @pytest.mark.parametrize(
     "labels",
-    [np.where(POSITIVE, 2**63 + 1, 1).astype(np.uint64), np.where(POSITIVE, 1e300, 0)],
+    [np.where(POSITIVE, np.uint64(2**63 + 1), np.uint64(1)), np.where(POSITIVE, 1e300, 0)],
     ids=["uint64", "float"],
 )
 def test_labels_that_onnx_does_not_have_are_an_error(labels):

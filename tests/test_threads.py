@@ -12,7 +12,7 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skbce import BCEMLPClassifier, _threads
+from skbce import BCEMLPClassifier, PiecewiseLinearEncoder, _threads
 from skbce._parameters import Layout
 from skbce.kernels import doors
 from tests.model_checks import blas_threads, rows_for_threads
@@ -148,7 +148,7 @@ def test_threaded_fit_in_a_forked_child_of_a_threaded_parent_finishes():
     code = """
 import os, warnings
 import numpy as np
-from skbce import BCEMLPClassifier, _threads
+from skbce import BCEMLPClassifier, PiecewiseLinearEncoder, _threads
 warnings.simplefilter("ignore")
 _threads.Pace.choose = lambda self: (_threads.fair_share(self._limit), 60.0)
 X = np.random.default_rng(0).standard_normal((800, 60)); y = (X[:, 0] > 0).astype(int)
@@ -188,6 +188,32 @@ def test_two_threaded_fits_at_once_give_the_bits_of_one_after_the_other(all_thre
     assert len(met) == 2
     for clf, reference in zip(at_once, expected, strict=True):
         assert_same_parameters(clf, reference)
+
+
+@ignores_max_iter
+def test_eight_threads_that_fit_and_predict_at_once_get_the_bits_of_one(two_blas_threads):
+    tables = [rows_for_threads(300 + 50 * k, 20, (np.float32, np.float64)[k % 2], k % 3 == 0) for k in range(8)]
+    shared, begin = fitted(2, *tables[0], batch_size=100), threading.Barrier(8)
+
+    def fits_and_predicts(k):
+        clf = fitted(1 + k % 2, *tables[k], batch_size=100, solver=("adam", "sgd", "lbfgs")[k % 3])
+        encoder = PiecewiseLinearEncoder(8).fit(tables[1][0])
+        return [
+            *clf.coefs_, *clf.intercepts_, clf.predict_proba(tables[k][0]), shared.predict_proba(tables[0][0]),
+            encoder.transform(tables[1][0]),
+        ]  # fmt: skip
+
+    def at_once(k):
+        begin.wait(60)
+        return [fits_and_predicts(k) for _ in range(3)]
+
+    expected = [fits_and_predicts(k) for k in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for results, references in zip(pool.map(at_once, range(8)), expected, strict=True):
+            for result in results:
+                for array, reference in zip(result, references, strict=True):
+                    np.testing.assert_array_equal(array, reference)
+    assert blas_threads() == two_blas_threads
 
 
 @ignores_max_iter

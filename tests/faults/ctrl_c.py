@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
@@ -323,7 +324,8 @@ def heal() -> None:
 def handlers():
     """SIGALRM handled as SIGINT is by default, and BLAS at two threads, so that a limit of one shows."""
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    with threadpool_limits(2, user_api="blas"):
+    # One that strikes on the way out of scikit-learn's own context leaves its settings, for all that follows.
+    with threadpool_limits(2, user_api="blas"), config_context():
         yield
     signal.signal(signal.SIGALRM, before)
 

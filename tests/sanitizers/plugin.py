@@ -27,8 +27,8 @@ def _use_plain_blas(path: str) -> None:
         _kept.append((library, signature))
 
 
-def _exact_zeros(size, dtype, allocate=np.zeros):
-    return allocate(size, dtype)
+def _exact_zeros(size, dtype, make=np.zeros):
+    return make(size, dtype)
 
 
 def _exact_rows(n_rows, size, dtype):

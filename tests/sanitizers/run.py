@@ -1,7 +1,8 @@
 """Build the kernels for a sanitizer and run tests: `python tests/sanitizers/run.py address -k products`.
 
 address is AddressSanitizer with UndefinedBehaviorSanitizer, thread is ThreadSanitizer, valgrind is its memcheck. What
-follows is for pytest; without it there is a choice of tests. Ends with 1 where a test fails or there is a report.
+follows is for pytest; without it there is a choice of tests. leaks is LeakSanitizer, on calls of its own
+(tests/sanitizers/leaks.py). Ends with 1 where a test fails or there is a report.
 The tree is copied first: its own build stays as it is.
 """
 
@@ -18,9 +19,12 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[2]
 BUILT_FROM = ("skbce", "tests", "docs", "README.md", "LICENSE", "setup.py", "pyproject.toml")
 
-SWITCHES = {"address": "address,undefined,float-cast-overflow", "thread": "thread", "valgrind": "valgrind"}
+SWITCHES = {
+    "address": "address,undefined,float-cast-overflow", "thread": "thread", "valgrind": "valgrind",
+    "leaks": "address",  # LeakSanitizer comes with it
+}  # fmt: skip
 # LLVM's OpenMP tells ThreadSanitizer about its barriers, through archer; gcc's does not.
-COMPILER = {"address": "gcc", "thread": "clang", "valgrind": "gcc"}
+COMPILER = {"address": "gcc", "thread": "clang", "valgrind": "gcc", "leaks": "gcc"}
 
 TESTS = {
     "address": [
@@ -37,6 +41,7 @@ TESTS = {
         "any_activation or below_one or (twins_for_any_table and not steps)"
         " or (products_of_any_shape and (8-17 or 19-65 or 260-33))",
     ],
+    "leaks": [],
 }  # fmt: skip
 
 
@@ -96,9 +101,10 @@ def variables(tool: str, folder: Path) -> dict[str, str]:
         "PYTHONMALLOC": "malloc",
         "OMP_NUM_THREADS": "2",
     }
-    if tool == "address":
-        # Python's own leaks are many.
-        options = f"{log}:detect_leaks=0:allocator_may_return_null=1"
+    if tool in ("address", "leaks"):
+        # Python's own leaks at its end are many.
+        leaks = f"detect_leaks={int(tool == 'leaks')}:leak_check_at_exit=0"
+        options = f"{log}:{leaks}:allocator_may_return_null=1"
         return common | {
             "ASAN_OPTIONS": options,
             "UBSAN_OPTIONS": f"{log}:halt_on_error=1:print_stacktrace=1",
@@ -115,6 +121,8 @@ def variables(tool: str, folder: Path) -> dict[str, str]:
 
 
 def command(tool: str, folder: Path, arguments: list[str]) -> list[str]:
+    if tool == "leaks":
+        return [sys.executable, "-m", "tests.sanitizers.leaks", *arguments]
     # A virtual environment's python is known by its name: the real one would not find its packages.
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "tests.sanitizers.plugin", "-p", "no:cacheprovider"]
     # The plugin's vectors begin anywhere; loky's workers have SciPy's BLAS, and so other last bits.
@@ -144,7 +152,7 @@ def reports(tool: str, folder: Path) -> Iterator[str]:
     for path in folder.glob("report*"):
         if tool != "valgrind":
             text = path.read_text(errors="replace")
-            yield from [text] * max(text.count("WARNING: ThreadSanitizer"), 1)
+            yield from [text] * max(text.count("WARNING: ThreadSanitizer"), text.count("leak of"), 1)
             continue
         for error in ElementTree.parse(path).iter("error"):
             frames = list(takewhile(is_not_python, error.iter("frame")))
