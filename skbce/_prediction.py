@@ -1,8 +1,10 @@
 """Over many rows the forward pass, and the way back to X: by blocks, so that memory grows with the output alone."""
 
+from typing import Any
+
 import numpy as np
 
-from skbce._parameters import Layout, aligned_empty, aligned_rows, block_rows, known_layout
+from skbce._parameters import Layout, aligned_rows, block_rows
 from skbce._threads import fair_share, thread_limit
 from skbce.kernels import doors
 
@@ -12,6 +14,11 @@ _BLOCK_ELEMENTS = 2**15
 # Fewer rows would make products of matrices that are all edge, and read W anew for each few rows; more would leave few
 # blocks to share among threads.
 _MIN_BLOCK_ROWS = 64
+
+# Rows that go through the columns of a lookup together: Z_1 of two networks of 128 units takes half of a second-level
+# cache (512 kB in float32).
+_LOOKED_UP_BLOCK = 512
+_NETWORKS_AT_ONCE = 2
 
 # Multiply-adds that are worth a thread: about 40 us of products in float32, where waking a thread takes 10.
 _THREAD_WORK = 2**21
@@ -48,26 +55,52 @@ def fill_logits(
     return doors.logits(layout.network, theta, table, rows, size, blocks, Z, len(blocks))
 
 
-def with_running_sums(layout: Layout, theta: np.ndarray, goes_on: np.ndarray) -> tuple[Layout, np.ndarray]:
-    """The same network for rows that `PiecewiseLinearEncoder` has prepared for products: W_1 with its running sums.
+def looked_up_logits(
+    networks: list[tuple[Layout, np.ndarray]], table: doors.Table, plan: Any, n_threads: int | None
+) -> list[np.ndarray | None]:
+    """Z_L of the table's encoding, which is not made: the first layer's products are looked up where values lie.
 
     Parameters
     ----------
-    layout, theta
-        The network, for encoded rows.
-    goes_on : ndarray of uint8 of shape (n_0,)
-        1 where the running sum of the column before it goes on.
+    networks : list of (Layout, theta)
+        For encoded rows, of one output; layouts are for sparse rows.
+    table : doors.Table
+        Dense, not encoded.
+    plan : Plan of skbce.encoder
+    n_threads : int or None
+        As the estimator's; threads take blocks, so the result does not depend on them.
 
     Returns
     -------
-    layout, theta
-        For CSR rows of twice as many columns.
+    logits : list of ndarray of shape (n_rows, 1)
+        For each network, in theta's dtype; None where parameters or logits are not finite.
     """
-    n_in, n_out = layout.shapes[0]
-    wide = known_layout((2 * n_in, *layout.units[1:]), layout.activations, True)
-    wide_theta = aligned_empty(wide.n_parameters, theta.dtype)
-    doors.weights_and_sums(goes_on, theta, n_out, wide_theta)
-    return wide, wide_theta
+    logits: list[np.ndarray | None] = [None] * len(networks)
+    for dtype in {theta.dtype for _, theta in networks}:
+        numbers = [m for m, (_, theta) in enumerate(networks) if theta.dtype == dtype]
+        for at in range(0, len(numbers), _NETWORKS_AT_ONCE):
+            some = numbers[at : at + _NETWORKS_AT_ONCE]
+            Z, are_finite = _looked_up_together([networks[m] for m in some], table, plan, n_threads)
+            for m, Z_m, is_finite in zip(some, Z, are_finite, strict=True):
+                logits[m] = Z_m[:, None] if is_finite else None
+    return logits
+
+
+def _looked_up_together(networks, table: doors.Table, plan, n_threads: int | None) -> tuple[np.ndarray, list[bool]]:
+    """`looked_up_logits` of a few networks of one dtype, in one pass over the columns."""
+    layouts, thetas = zip(*networks)
+    Z = np.empty((len(networks), table.n_rows), thetas[0].dtype)
+    n_blocks = -(-table.n_rows // _LOOKED_UP_BLOCK)
+    size = -(-table.n_rows // n_blocks)
+    n_threads = 1 if n_blocks == 1 else min(fair_share(thread_limit(n_threads)), n_blocks)
+    widest = max(doors.GROUP_WIDTH, plan.places[1].max() + 2)  # a column of its bins, its value and its indicator
+    of_network = 2 * widest * max(layout.units[1] for layout in layouts)
+    of_network += max(layout.network.workspace_size(size) for layout in layouts)
+    memory = aligned_rows(n_threads, len(networks) * of_network, Z.dtype)
+    are_finite = doors.looked_up_logits(
+        tuple(layout.network for layout in layouts), thetas, table, *plan, size, memory, Z, n_threads
+    )
+    return Z, are_finite
 
 
 def fill_input_gradients(

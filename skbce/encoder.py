@@ -1,7 +1,7 @@
 """PiecewiseLinearEncoder: numeric columns as positions among their quantiles, for scikit-learn's pipelines."""
 
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,20 @@ from skbce.kernels import doors
 
 # Numbers of the output that are worth a thread: about 100 us, where waking a thread takes 10.
 _THREAD_OUTPUT = 2**18
+
+
+class Plan(NamedTuple):
+    """Where in the encoding what lies, for columns that leave any output, as the kernels read it.
+
+    The rows of `places`: the column of X, its bins, where its edges begin, and where in the output its value, its
+    components and its indicator begin, -1 where it has none. Those of `robust`: center and scale. `edges` are those of
+    all columns, one behind the other, and `width` is the output's.
+    """
+
+    places: NDArray[np.int64]
+    robust: NDArray[np.float64]
+    edges: NDArray[np.float64]
+    width: int
 
 
 class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
@@ -205,15 +219,13 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "edges_")
         fitted = snapshot(self)
         with state_of(fitted):
-            places, robust, width = fitted._plan()
+            plan = fitted._plan()
         X = np.require(fitted._validated(X, reset=False), requirements="A")
-        X_encoded = np.empty((len(X), width), np.float32)
+        X_encoded = np.empty((len(X), plan.width), np.float32)
         most = X_encoded.size // _THREAD_OUTPUT
         with working(most > 1) as work, work:
             n_threads = 1 if most < 2 else min(fair_share(thread_limit(self.n_threads)), most)
-            doors.encode_columns(
-                doors.Table(X), places, robust, np.concatenate(fitted.edges_, dtype=np.float64), X_encoded, n_threads
-            )
+            doors.encode_columns(doors.Table(X), plan.places, plan.robust, plan.edges, X_encoded, n_threads)
         return X_encoded
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
@@ -238,32 +250,6 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
             names += [f"{name}_bin{t}" for t in range(1, n_bins + 1)]
             names += [f"{name}_missing"] * bool(has_missing)
         return np.array(names, dtype=object)
-
-    def _goes_on(self) -> NDArray[np.uint8]:
-        """1 for each component that stands behind another one of its column, in the order of the output."""
-        places, _, width = self._plan()
-        goes_on = np.zeros(width, np.uint8)
-        for n_bins, at in places[[1, 4]].T:
-            goes_on[at + 1 : at + n_bins] = 1
-        return goes_on
-
-    def _rows_for_products(self, X: np.ndarray) -> doors.Table:
-        """The encoding of X, which is checked, as `_prediction.with_running_sums` wants it.
-
-        A product with W takes two of its rows and sums a value, and not as many as there are bins.
-        """
-        places, robust, width = self._plan()
-        # Of a column the value, its run of ones, its component between 0 and 1, and its indicator.
-        stride = int(((places[[3, 5]] >= 0).sum(axis=0) + np.minimum(places[1], 2)).sum())
-        # One more: the kernel writes before it knows whether there is something to write.
-        stride += 1
-        rows = _ProductRows((len(X), 2 * width), len(X) * stride)
-        edges = np.concatenate(self.edges_, dtype=np.float64)
-        X = np.require(X, requirements="A")
-        doors.encode_columns_for_products(
-            doors.Table(X), places, robust, edges, width, stride, rows.indices, rows.data, rows.indptr
-        )
-        return doors.Table(rows)
 
     @property
     def n_bins_(self) -> NDArray[np.intp]:
@@ -332,23 +318,20 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         """Columns that stand before their components themselves."""
         return (self.n_bins_ > 0) & ~self.has_two_values_ & self.include_value
 
-    def _plan(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """For columns that leave any output: where what lies, and center and scale; and the width of the output.
-
-        The rows of the first: the column of X, its bins, where its edges begin, and where in the output its value, its
-        components and its indicator begin.
-        """
+    def _plan(self) -> Plan:
+        """Where what lies, after a look at the fitted attributes."""
         self._check_state()
-        n_bins = self.n_bins_
-        has_value = self._has_value()
+        n_edges = np.array([len(edges) for edges in self.edges_])
+        n_bins = np.maximum(n_edges - 1, 0)
+        has_value = (n_bins > 0) & ~self.has_two_values_ & self.include_value
         widths = has_value + n_bins + self.has_missing_
         start = np.cumsum(widths) - widths
-        n_edges = np.array([len(edges) for edges in self.edges_])
+        edges_end = np.cumsum(n_edges)
         places = np.array(
             [
                 np.arange(len(n_bins)),
                 n_bins,
-                np.cumsum(n_edges) - n_edges,
+                edges_end - n_edges,
                 np.where(has_value, start, -1),
                 start + has_value,
                 np.where(self.has_missing_, start + has_value + n_bins, -1),
@@ -359,21 +342,14 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         robust = np.array([self.center_, self.scale_], dtype=np.float64)
         require(bool(np.isfinite(robust[:, used]).all()), "center_ or scale_ contain NaN or infinity")
         require(bool((self.scale_[has_value] > 0).all()), "scale_ is not positive")
-        for edges in self.edges_:
-            require(bool(np.isfinite(edges).all() and (edges[1:] > edges[:-1]).all()), "edges_ do not rise")
-        return np.ascontiguousarray(places[:, used]), np.ascontiguousarray(robust[:, used]), int(widths.sum())
-
-
-class _ProductRows:
-    """What `doors.Table` reads of a CSR matrix, without what it takes to make one: room for so many entries."""
-
-    dtype = np.dtype(np.float32)
-
-    def __init__(self, shape: tuple[int, int], n_entries: int) -> None:
-        self.shape = shape
-        self.data = np.empty(n_entries, np.float32)
-        self.indices = np.empty(n_entries, np.int32)
-        self.indptr = np.empty(shape[0] + 1, np.int64)
+        edges = np.concatenate(self.edges_, dtype=np.float64)
+        rises = edges[1:] > edges[:-1]
+        # From one column to the next they need not.
+        rises[edges_end[(edges_end > 0) & (edges_end < len(edges))] - 1] = True
+        require(bool(np.isfinite(edges).all() and rises.all()), "edges_ do not rise")
+        return Plan(
+            np.ascontiguousarray(places[:, used]), np.ascontiguousarray(robust[:, used]), edges, int(widths.sum())
+        )
 
 
 def _distinct(values: np.ndarray, most: int) -> np.ndarray:

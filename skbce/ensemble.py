@@ -40,7 +40,7 @@ from skbce._inputs import (
     encoded,
     refuse_unreadable,
 )
-from skbce._prediction import fill_logits, with_running_sums
+from skbce._prediction import looked_up_logits
 from skbce._state import check_labels, number, require, state_of
 from skbce._threads import thread_limit, working
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
@@ -55,8 +55,8 @@ _SEEDS = np.iinfo(np.int32).max
 # Rows from which on looking up pays: before that, it has the running sums of all weights to take.
 _LOOKED_UP_ROWS = 32
 
-# Values of X that are encoded at once, which takes up to 32 bytes each: memory must not grow with the rows.
-_LOOKED_UP_VALUES = 2**20
+# Rows whose logits are held at once, of each member: memory must not grow with the rows.
+_LOOKED_UP_AT_ONCE = 2**14
 
 # Between which temperatures are sought. Out-of-fold rows that are all right would have 0, and no probability is that.
 _TEMPERATURES = (0.1, 10.0)
@@ -394,8 +394,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         for k in sorted(set(self._encoder_of)):
             encoder = self.encoders_[k] if self.encoders_ else None
             members = [member for member, of in zip(self.estimators_, self._encoder_of, strict=True) if of == k]
-            if _is_looked_up(encoder, members, X):
-                _add_looked_up(encoder, members, X, P)
+            if _is_looked_up(encoder, members, X) and _add_looked_up(encoder, members, X, P):
                 continue
             table = X if encoder is None else _encoded_table(encoder, X)
             for member in members:
@@ -640,30 +639,34 @@ def _is_looked_up(encoder, members: list[BCEMLPClassifier], X) -> bool:
         and X.shape[0] >= _LOOKED_UP_ROWS
         and X.shape[1] == encoder.n_features_in_
         # Someone may have exchanged or refitted a member.
-        and all(type(member) is BCEMLPClassifier for member in members)
-        and {(getattr(m, "n_features_in_", 0), getattr(m, "_multilabel", True)) for m in members}
-        == {(encoder._plan()[2], False)}
+        and all(type(member) is BCEMLPClassifier and not getattr(member, "_multilabel", True) for member in members)
     )
 
 
-def _add_looked_up(encoder, members: list[BCEMLPClassifier], X: np.ndarray, P: NDArray[np.float64]) -> None:
-    """Add the members' probabilities to P; W_1's rows are looked up where a value lies, instead of a wide product."""
-    goes_on = encoder._goes_on()
+def _add_looked_up(encoder, members: list[BCEMLPClassifier], X: np.ndarray, P: NDArray[np.float64]) -> bool:
+    """Add the members' probabilities to P, unless one is no network over the encoding: whether it did.
+
+    W_1's rows are looked up where a value lies, instead of a wide product.
+    """
+    with state_of(encoder):
+        plan = encoder._plan()
+    networks = [member._network(sparse=True) for member in members]
+    if any(layout.units[0] != plan.width for layout, _ in networks):
+        return False
+    X = np.require(X, requirements="A")
     with working() as work, work:
-        networks = [with_running_sums(*member._network(), goes_on) for member in members]
-        at_once = max(_LOOKED_UP_ROWS, _LOOKED_UP_VALUES // X.shape[1])
-        for start in range(0, len(X), at_once):
-            rows = slice(start, min(start + at_once, len(X)))
-            table = encoder._rows_for_products(X[rows])
-            for member, (layout, theta) in zip(members, networks, strict=True):
-                Z = np.empty((rows.stop - start, 1), theta.dtype)
-                if not all(fill_logits(layout, theta, table, None, Z, member.n_threads)):
+        for start in range(0, len(X), _LOOKED_UP_AT_ONCE):
+            rows = slice(start, min(start + _LOOKED_UP_AT_ONCE, len(X)))
+            logits = looked_up_logits(networks, doors.Table(X[rows]), plan, members[0].n_threads)
+            for member, Z in zip(members, logits, strict=True):
+                if Z is None:
                     # The member says what is not finite, or that it is only a running sum.
                     P[rows] += member.predict_proba(_encoded_table(encoder, X[rows]))
                     continue
                 Y_hat = np.empty((len(Z), 2), Z.dtype)
                 doors.class_probabilities(Z, Y_hat)
                 P[rows] += Y_hat
+    return True
 
 
 def _fitted(encoder: TransformerMixin, X, sample_weight: np.ndarray | None) -> TransformerMixin:

@@ -382,7 +382,7 @@ def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
 def _encoder_shapes(operator: Any) -> None:
     from skl2onnx.common.data_types import FloatTensorType
 
-    width = operator.raw_operator._plan()[2]
+    width = operator.raw_operator._plan().width
     operator.outputs[0].set_type(FloatTensorType([operator.inputs[0].get_first_dimension(), width]))
 
 

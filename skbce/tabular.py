@@ -266,7 +266,7 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
                 raise ValueError(
                     f"Found array with 0 {kind}(s) (shape={table.shape}) while a minimum of 1 is required."
                 )
-        columns = [table.iloc[:, j] if is_frame else table[:, j] for j in range(table.shape[1])]
+        columns = [column for _, column in X.items()] if is_frame else list(table.T)
         names = [repr(name) for name in X.columns] if is_frame else list(map(str, range(len(columns))))
         for name, column in zip(names, columns):
             _refuse_other_values(name, column)
@@ -274,9 +274,18 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
 
     def _joined(self, names: list[str], columns: list, codes: list, means: list) -> np.ndarray:
         """Numeric columns, indicators and mean targets side by side."""
-        numbers = [_numbers(names[j], columns[j])[:, None] for j in self.numeric_]
+        numbers = [_numbers(names[j], columns[j]) for j in self.numeric_]
         indicators = [levels.pattern[levels.pattern_of[code]] for levels, code in zip(self._levels, codes)]
-        return np.hstack([*numbers, *indicators, *means], dtype=np.float64)
+        width = len(numbers) + sum(block.shape[1] for block in (*indicators, *means))
+        # Column by column, as they come, and as PiecewiseLinearEncoder reads them.
+        encoded = np.empty((len(columns[0]), width), order="F")
+        for j, column in enumerate(numbers):
+            encoded[:, j] = column
+        at = len(numbers)
+        for block in (*indicators, *means):
+            encoded[:, at : at + block.shape[1]] = block
+            at += block.shape[1]
+        return encoded
 
 
 class _Levels:
@@ -322,9 +331,9 @@ class _Levels:
     def codes(self, texts: list[str | None]) -> NDArray[np.intp]:
         """Number of each row's category."""
         unseen = self.n_categories
-        missing = len(self.number)  # that is unseen too, where there was none
-        numbers = (missing if text is None else self.number.get(text, unseen) for text in texts)
-        return np.fromiter(numbers, np.intp, len(texts))
+        # Missing is unseen too, where there was none. One dictionary of all texts, which `map` goes through in C.
+        number = {text: self.number.get(text, unseen) for text in set(texts)} | {None: len(self.number)}
+        return np.fromiter(map(number.__getitem__, texts), np.intp, len(texts))
 
     def fit_mean_target(self, codes: NDArray[np.intp], Y: np.ndarray, fold: np.ndarray) -> np.ndarray:
         """Learn the mean targets, and return those of the rows, each from the rows of other folds."""

@@ -1011,5 +1011,46 @@ def test_many_rows_are_predicted_as_the_members_predict_their_encodings(monkeypa
     # W's running sums are rounded once more than its rows: up to 2e-6 was found on twenty tables.
     np.testing.assert_allclose(clf.predict_proba(far), expected, rtol=1e-5)
     whole = clf.predict_proba(far)
-    monkeypatch.setattr("skbce.ensemble._LOOKED_UP_VALUES", 4 * 50)  # so that rows come in several parts
+    monkeypatch.setattr("skbce.ensemble._LOOKED_UP_AT_ONCE", 50)  # so that rows come in several parts
     np.testing.assert_allclose(clf.predict_proba(far), whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("units", [(3,), (24, 5), (77, 4)])
+def test_looked_up_products_are_those_of_the_encoding_with_any_units_and_precision(units, dtype):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((700, 20))  # columns in groups, rows in blocks
+    X[:, 3] = rng.integers(0, 2, 700)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    member = BCEMLPClassifier(units, dtype=dtype, max_iter=2, early_stopping=True, batch_size=100)
+    clf = BCEMLPEnsembleClassifier(member, 3, encoders=PiecewiseLinearEncoder(40), random_state=0)
+    clf.fit(X, np.nanmean(X, axis=1) > 0)
+    encoded = clf.encoders_[0].transform(X)
+    expected = np.mean([m.predict_proba(encoded) for m in clf.estimators_], axis=0)
+    # W's running sums are rounded once more than its rows; float64 members see float32 shares of a bin either way.
+    np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-5 if dtype == "float32" else 1e-12)
+
+
+def test_looked_up_predictions_are_the_same_with_any_number_of_threads():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 6))
+    y = X[:, 0] * X[:, 1] > 0
+    clf = BCEMLPEnsembleClassifier(template(max_iter=3), 4, encoders=PiecewiseLinearEncoder(8), random_state=0)
+    clf.fit(X, y)
+    predicted = []
+    for n_threads in (1, 2, 3, 8):
+        for estimator in (clf, *clf.estimators_, *clf.encoders_):
+            estimator.set_params(n_threads=n_threads)
+        predicted.append(clf.predict_proba(X))
+    for other in predicted[1:]:
+        np.testing.assert_array_equal(other, predicted[0])
+
+
+def test_looked_up_predictions_name_a_member_that_is_not_finite():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 2))
+    clf = BCEMLPEnsembleClassifier(template(max_iter=3), 2, encoders=PiecewiseLinearEncoder(4), random_state=0)
+    clf.fit(X, X[:, 0] > 0)
+    clf.estimators_[1].coefs_[0][2, 1] = np.nan
+    with pytest.raises(ValueError, match="coefs_ or intercepts_ contain NaN"):
+        clf.predict_proba(X)

@@ -21,7 +21,8 @@ from skbce.kernels.dropout cimport drop
 from skbce.kernels.elementary cimport (
     are_finite, exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
-from skbce.kernels.encode cimport encode_entries, encode_rows, is_within, most_entries, running_sums
+from skbce.kernels.encode cimport encode_rows, is_within
+from skbce.kernels.lookup cimport GROUP_COMPONENTS, MOST_NETWORKS, LookupView, fill_looked_up, is_in_order, widest_group
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.network cimport fill_input_gradients, fill_logits, is_apart, workspace_size
 from skbce.kernels.parallel cimport (
@@ -38,6 +39,7 @@ from skbce.kernels.views cimport DropoutView, EncodingView, NetworkView, SampleV
 
 
 HAS_OPENMP = bool(has_openmp)
+GROUP_WIDTH = GROUP_COMPONENTS  # components that a lookup's group of columns has at most, or those of one column
 
 
 cdef int require(bint holds, str what) except -1:
@@ -66,6 +68,10 @@ cdef class Table:
     cdef TableView view
     cdef tuple _owners
     cdef readonly Py_ssize_t n_stored  # numbers that a product goes through
+
+    @property
+    def n_rows(self):
+        return self.view.n_rows
 
     def __cinit__(self, X):
         cdef Py_ssize_t itemsize, row_step, column_step
@@ -470,33 +476,56 @@ def encode_columns(
                 encode_rows(&X.view, &plan, thread_number(), thread_count(), &out[0, 0])
 
 
-def encode_columns_for_products(
-    Table X not None, const int64_t[:, ::1] places not None, const double[:, ::1] robust not None,
-    const double[::1] edges not None, Py_ssize_t width, Py_ssize_t stride, int32_t[::1] indices not None,
-    float[::1] values not None, int64_t[::1] indptr not None,
+cdef int take_networks(
+    LookupView* lookup, tuple networks, tuple thetas, const EncodingView* plan, Py_ssize_t block_rows, floating like
+) except -1:
+    """the networks and their parameters, after a look that they are of one output, over the plan's encoding"""
+    cdef const floating[::1] theta
+    cdef const NetworkView* net
+    cdef Py_ssize_t m
+    require(1 <= len(networks) == len(thetas) <= MOST_NETWORKS, "there are a few networks, and a theta for each")
+    require(1 <= block_rows <= INT_MAX, "block_rows is positive, and BLAS counts as far")
+    lookup.n_networks, lookup.block_rows = len(networks), block_rows
+    lookup.sums_size = lookup.workspace_size = 0
+    for m in range(lookup.n_networks):
+        net = &(<Network?>networks[m]).view
+        theta = thetas[m]
+        require(theta.shape[0] == net.n_parameters, "theta has the network's parameters")
+        require(net.units[0] == plan.width and net.units[net.n_layers] == 1, "networks have the encoding, one output")
+        lookup.net[m], lookup.theta[m] = net, &theta[0]
+        lookup.sums_size = max(lookup.sums_size, 2 * widest_group(plan) * net.units[1])
+        lookup.workspace_size = max(lookup.workspace_size, workspace_size(net, block_rows))
+    return 0
+
+
+def looked_up_logits(
+    tuple networks not None, tuple thetas not None, Table X not None, const int64_t[:, ::1] places not None,
+    const double[:, ::1] robust not None, const double[::1] edges not None, Py_ssize_t width, Py_ssize_t block_rows,
+    floating[:, ::1] memory not None, floating[:, ::1] Z not None, int n_threads,
 ):
-    """The encoding of a dense table's columns as CSR rows to multiply with `weights_and_sums`."""
+    """Z[L] of a dense table's encoding, a row for each of a few networks of one output, whose layouts are for CSR.
+
+    Returns for each whether theta and Z are finite.
+    """
     cdef EncodingView plan = encoding_view(X, places, robust, edges, width)
-    require(width <= INT_MAX // 2, "CSR has numbers for twice as many columns")
-    require(stride > most_entries(&plan), "there is room for all entries of a row, and one more")
-    require(indices.shape[0] == values.shape[0] == X.view.n_rows * stride > 0, "there is room for all rows")
-    require(indptr.shape[0] == X.view.n_rows + 1, "indptr has an entry a row, and one more")
+    cdef LookupView lookup
+    cdef Py_ssize_t m, n_rows = X.view.n_rows
+    require(is_in_order(&plan), "a plan has its columns in order")
+    take_networks[floating](&lookup, networks, thetas, &plan, block_rows, 0)
+    require(Z.shape[0] == lookup.n_networks and Z.shape[1] == n_rows > 0, "Z has a row a network, with X's rows")
+    require(n_threads >= 1 and memory.shape[0] >= 1, "there is a thread, and memory for it")
+    require(memory.shape[1] >= lookup.n_networks * (lookup.sums_size + lookup.workspace_size), "memory holds a block")
+    n_threads = min(n_threads, memory.shape[0])
     with nogil:
-        encode_entries(&X.view, &plan, stride, &indices[0], &values[0], &indptr[0])
-
-
-def weights_and_sums(
-    const uint8_t[::1] goes_on not None, const floating[::1] theta not None, Py_ssize_t n_out,
-    floating[::1] out not None,
-):
-    """theta with its first W as kernels/encode.pxd multiplies it: twice the rows; the rest behind it as it is."""
-    cdef Py_ssize_t i, n_in = goes_on.shape[0], n_W = n_in * n_out
-    require(n_in > 0 and n_out > 0 and goes_on[0] == 0, "there is a first W, and its first sum begins")
-    require(theta.shape[0] >= n_W and out.shape[0] == theta.shape[0] + n_W, "theta has a first W, and out has room")
-    with nogil:
-        running_sums(n_in, n_out, &goes_on[0], &theta[0], &out[0])
-        for i in range(n_W, theta.shape[0]):
-            out[n_W + i] = theta[i]
+        if n_threads == 1:
+            fill_looked_up(&lookup, &X.view, &plan, memory.shape[1], &memory[0, 0], n_rows, &Z[0, 0])
+        else:
+            with parallel(num_threads=n_threads):
+                fill_looked_up(&lookup, &X.view, &plan, memory.shape[1], &memory[0, 0], n_rows, &Z[0, 0])
+    finite = []
+    for m in range(lookup.n_networks):
+        finite.append(bool(lookup.is_finite[m] and are_finite(n_rows, &Z[m, 0])))
+    return finite
 
 
 cdef floating probability(floating z) noexcept nogil:

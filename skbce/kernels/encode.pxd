@@ -5,15 +5,13 @@ one a component. And its product with W needs no more than two rows of W and of 
 
     sum_j a_j W[j] = S[t-1] + a_t W[t],    S[t] = W[0] + ... + W[t],    for the bin t of the value.
 
-So there are two encodings: the components themselves, and for products CSR rows whose columns 2j are component j, and
-2j + 1 the sum of all components of its column up to j.
+So there are two encodings: the components themselves, and for products (kernels/lookup.pxd) entries: numbers and the
+row of a matrix that each is to be multiplied by, W[j] being row 2j of it, and the sum up to W[j] row 2j + 1.
 """
 
-from cython cimport floating
 from libc.float cimport DBL_MAX
 from libc.math cimport sqrt
-from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.string cimport memcpy, memmove
+from libc.stdint cimport int32_t, int64_t
 
 from skbce.kernels.parallel cimport cut
 from skbce.kernels.table cimport stored
@@ -172,10 +170,13 @@ cdef inline void add_bin_entries(
 
 
 cdef inline void encode_tile_entries(
-    const TableView* X, const EncodingView* plan, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t stride,
-    int32_t* indices, float* values, int64_t* count
+    const TableView* X, const EncodingView* plan, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t first,
+    Py_ssize_t stride, int32_t* indices, float* values, int64_t* count
 ) noexcept nogil:
-    """the entries of a tile's rows, row i's from i * stride on, which is more than a row can have, and their count"""
+    """the entries of a tile's rows, row i's from i * stride on, which is more than a row can have, and their count
+
+    Component j's are at 2 (j - first).
+    """
     cdef double[TILE] x
     cdef float[TILE] missing
     cdef float[TILE] share
@@ -192,64 +193,17 @@ cdef inline void encode_tile_entries(
             read_column(<const float*>X.values + at, X.row_stride, rows, plan.center[k], x, missing)
         if plan.value_at[k] >= 0:
             add_value_entries(
-                rows, stride, x, plan.center[k], plan.scale[k], plan.value_at[k], indices, values, count
+                rows, stride, x, plan.center[k], plan.scale[k], plan.value_at[k] - first, indices, values, count
             )
         if plan.n_bins[k] > 0:
             edges = plan.edges + plan.edges_start[k]
             find_bins(rows, x, plan.n_bins[k], edges, bin)
             for i in range(rows):
                 share[i] = <float>share_below(x[i], edges[bin[i]], edges[bin[i] + 1])
-            add_bin_entries(rows, stride, bin, share, plan.bins_at[k], indices, values, count)
+            add_bin_entries(rows, stride, bin, share, plan.bins_at[k] - first, indices, values, count)
         if plan.missing_at[k] >= 0:
             for i in range(rows):
                 at = i * stride + count[i]
-                indices[at] = <int32_t>(2 * plan.missing_at[k])
+                indices[at] = <int32_t>(2 * (plan.missing_at[k] - first))
                 values[at] = 1
                 count[i] += 1 if missing[i] > 0 else 0
-
-
-cdef inline Py_ssize_t most_entries(const EncodingView* plan) noexcept nogil:
-    """of a row: for each column its value, its run of ones, its component between 0 and 1, and its indicator"""
-    cdef Py_ssize_t k, n = 0
-    for k in range(plan.n_columns):
-        n += (plan.value_at[k] >= 0) + min(plan.n_bins[k], <int64_t>2) + (plan.missing_at[k] >= 0)
-    return n
-
-
-cdef inline void encode_entries(
-    const TableView* X, const EncodingView* plan, Py_ssize_t stride, int32_t* indices, float* values, int64_t* indptr
-) noexcept nogil:
-    """CSR rows, in order, of the encodings of X; indices and values have room for stride a row"""
-    cdef int64_t[TILE] count
-    cdef Py_ssize_t i, start = 0, rows, tile
-    indptr[0] = 0
-    while start < X.n_rows:
-        rows = min(<Py_ssize_t>TILE, X.n_rows - start)
-        tile = indptr[start]
-        encode_tile_entries(X, plan, start, rows, stride, indices + tile, values + tile, count)
-        for i in range(rows):
-            # Rows close up; each moves to the left, over what has moved already.
-            memmove(indices + indptr[start + i], indices + tile + i * stride, count[i] * sizeof(int32_t))
-            memmove(values + indptr[start + i], values + tile + i * stride, count[i] * sizeof(float))
-            indptr[start + i + 1] = indptr[start + i] + count[i]
-        start += rows
-
-
-cdef inline void running_sums(
-    Py_ssize_t n_in, Py_ssize_t n_out, const uint8_t* goes_on, const floating* W, floating* W_and_sums
-) noexcept nogil:
-    """rows 2j are W[j], rows 2j + 1 are S[j] = W[j] + (S[j-1] where goes_on[j], else 0)"""
-    cdef Py_ssize_t j, k
-    cdef const floating* row
-    cdef const floating* last
-    cdef floating* sums
-    for j in range(n_in):
-        row = W + j * n_out
-        last = W_and_sums + (2 * j - 1) * n_out
-        sums = W_and_sums + (2 * j + 1) * n_out
-        memcpy(W_and_sums + 2 * j * n_out, row, n_out * sizeof(floating))
-        if goes_on[j]:
-            for k in range(n_out):
-                sums[k] = last[k] + row[k]
-        else:
-            memcpy(sums, row, n_out * sizeof(floating))

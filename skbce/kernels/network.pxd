@@ -156,6 +156,24 @@ cdef inline floating* forward(
     return Z
 
 
+cdef inline floating* forward_above(
+    const NetworkView* net, const floating* theta, Py_ssize_t rows, Py_ssize_t block_rows, floating* workspace
+) noexcept nogil:
+    """Z[L] from Z[1], which lies in its place in the workspace"""
+    cdef Py_ssize_t l, n = net.units[1]
+    cdef floating* Z = workspace + block_rows * net.A_start[1]
+    cdef floating* A
+    for l in range(1, net.n_layers):
+        activate(<Activation>net.f[l], rows * n, Z)
+        A = Z
+        Z = workspace + block_rows * net.A_start[l + 1]
+        product_forward(
+            rows, n, net.units[l + 1], A, n, theta + net.W_start[l], theta + net.b_start[l], Z
+        )
+        n = net.units[l + 1]
+    return Z
+
+
 cdef inline void backward(
     const NetworkView* net, const floating* theta,
     const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows,

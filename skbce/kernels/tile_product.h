@@ -117,5 +117,42 @@ static void SKBCE_OF_REAL(skbce_product)(
     }
 }
 
+/* Z[i] += x W[j], on `vectors` vectors of each row, for each entry (x, j) of row i: count[i] of them, from i * stride on.
+Inlined with a constant number of vectors, so that the sums stay in registers from one entry to the next. */
+SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_entries_panel)(
+    const int vectors, ptrdiff_t m, ptrdiff_t stride, const int32_t *indices, const float *values,
+    const int64_t *count, ptrdiff_t n, const SKBCE_REAL *W, SKBCE_REAL *Z)
+{
+    for (ptrdiff_t i = 0; i < m; i++) {
+        VECTOR sums[SKBCE_ENTRY_VECTORS];
+        for (int v = 0; v < vectors; v++)
+            sums[v] = *(const VECTOR *)(Z + i * n + v * LANES);
+        for (ptrdiff_t at = i * stride; at < i * stride + count[i]; at++) {
+            const SKBCE_REAL x = values[at];
+            const SKBCE_REAL *W_row = W + indices[at] * n;
+            for (int v = 0; v < vectors; v++)
+                sums[v] += x * *(const VECTOR *)(W_row + v * LANES);
+        }
+        for (int v = 0; v < vectors; v++)
+            *(VECTOR *)(Z + i * n + v * LANES) = sums[v];
+    }
+}
+
+/* The same for m rows of n columns, as far as these fill vectors; how many columns that is. */
+static ptrdiff_t SKBCE_OF_REAL(skbce_add_entries)(
+    ptrdiff_t m, ptrdiff_t stride, const int32_t *indices, const float *values, const int64_t *count, ptrdiff_t n,
+    const SKBCE_REAL *W, SKBCE_REAL *Z)
+{
+    ptrdiff_t j = 0;
+#define PANELS(vectors) \
+    for (; j + vectors * LANES <= n; j += vectors * LANES) \
+        SKBCE_OF_REAL(skbce_entries_panel)(vectors, m, stride, indices, values, count, n, W + j, Z + j)
+    PANELS(SKBCE_ENTRY_VECTORS);
+    PANELS(4);
+    PANELS(1);
+#undef PANELS
+    return j;
+}
+
 #undef VECTOR
 #undef LANES

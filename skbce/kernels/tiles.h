@@ -23,13 +23,19 @@ BLAS picks a better one than this build's. */
 #define SKBCE_VECTOR_BYTES 0
 #define skbce_product_float(...) ((void)0)
 #define skbce_product_double(...) ((void)0)
+#define skbce_add_entries_float(...) 0
+#define skbce_add_entries_double(...) 0
 #endif
 
 #if SKBCE_HAS_TILES
 #include <stddef.h>
+#include <stdint.h>
 
 /* Of a transposed matrix: with four vectors beside each other, 64 kB of the stack. */
 #define SKBCE_PACKED_ROWS 256
+
+/* Sums of a row that entries are added to, beside a vector of W and one of x in 16 registers. */
+#define SKBCE_ENTRY_VECTORS 8
 
 #define SKBCE_ALWAYS_INLINE static inline __attribute__((always_inline))
 

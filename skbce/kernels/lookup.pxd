@@ -1,0 +1,198 @@
+"""Networks over encoded columns, without the encoding: their first products are looked up where values lie.
+
+So many rows go through the columns, a few columns at a time, whose W and running sums (kernels/encode.pxd) the
+second-level cache holds; then through the layers above. Networks over the same encoding share the search for bins.
+"""
+
+from cython cimport floating
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy
+
+from skbce.kernels.activations cimport fill_rows
+from skbce.kernels.elementary cimport are_finite
+from skbce.kernels.encode cimport TILE, encode_tile_entries
+from skbce.kernels.network cimport forward_above
+from skbce.kernels.parallel cimport thread_count, thread_number
+from skbce.kernels.products cimport add_entries
+from skbce.kernels.views cimport EncodingView, NetworkView, TableView
+
+cdef enum:
+    MOST_NETWORKS = 4
+    # Columns of a group, which is one at least, and components: of a column of 64 bins, with its value and indicator.
+    GROUP_COLUMNS = 16
+    GROUP_COMPONENTS = 66
+    # Of a row in a group: the value, the run of ones, the component between 0 and 1 and the indicator of each column;
+    # and one more, for entries are written before it is known whether they are any.
+    ENTRIES = 4 * GROUP_COLUMNS + 1
+
+
+# Networks of one output, over the same encoding.
+cdef struct LookupView:
+    Py_ssize_t n_networks
+    Py_ssize_t block_rows
+    Py_ssize_t sums_size       # of the memory for a network's block: W and its running sums of a group of columns
+    Py_ssize_t workspace_size  # and of the workspace behind them
+    bint is_finite[MOST_NETWORKS]
+    const NetworkView* net[MOST_NETWORKS]
+    const void* theta[MOST_NETWORKS]
+
+
+cdef inline Py_ssize_t column_start(const EncodingView* plan, Py_ssize_t k) noexcept nogil:
+    """where in a row of the output column k begins, or its end for the one behind the last"""
+    if k == plan.n_columns:
+        return plan.width
+    return plan.value_at[k] if plan.value_at[k] >= 0 else plan.bins_at[k]
+
+
+cdef inline bint is_in_order(const EncodingView* plan) noexcept nogil:
+    """whether each column's value, components and indicator, as far as it has them, lie behind those before it"""
+    cdef Py_ssize_t k, at = 0
+    for k in range(plan.n_columns):
+        if plan.value_at[k] != -1:
+            if plan.value_at[k] != at:
+                return False
+            at += 1
+        if plan.bins_at[k] != at:
+            return False
+        at += plan.n_bins[k]
+        if plan.missing_at[k] != -1:
+            if plan.missing_at[k] != at:
+                return False
+            at += 1
+    return at == plan.width
+
+
+cdef inline Py_ssize_t group_end(const EncodingView* plan, Py_ssize_t k) noexcept nogil:
+    """the column behind the group that begins with column k"""
+    cdef Py_ssize_t end = k + 1
+    while (
+        end < plan.n_columns
+        and end < k + GROUP_COLUMNS
+        and column_start(plan, end + 1) - column_start(plan, k) <= GROUP_COMPONENTS
+    ):
+        end += 1
+    return end
+
+
+cdef inline Py_ssize_t widest_group(const EncodingView* plan) noexcept nogil:
+    """components of the widest group"""
+    cdef Py_ssize_t k = 0, end, widest = 0
+    while k < plan.n_columns:
+        end = group_end(plan, k)
+        widest = max(widest, column_start(plan, end) - column_start(plan, k))
+        k = end
+    return widest
+
+
+cdef inline EncodingView group_of(const EncodingView* plan, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    """the plan of columns start .. stop; its width is where in a row of the output they end"""
+    cdef EncodingView group = plan[0]
+    group.n_columns = stop - start
+    group.width = column_start(plan, stop)
+    group.column += start
+    group.n_bins += start
+    group.edges_start += start
+    group.value_at += start
+    group.bins_at += start
+    group.missing_at += start
+    group.center += start
+    group.scale += start
+    return group
+
+
+cdef inline void weights_and_sums(
+    const EncodingView* plan, Py_ssize_t n_out, const floating* W, floating* out
+) noexcept nogil:
+    """of a group's components j, rows 2j are W[j]; rows 2j + 1 the sum of W over its column's components up to j"""
+    cdef Py_ssize_t first = column_start(plan, 0), at, k, t, i
+    cdef floating* sums
+    for k in range(plan.n_columns):
+        for at in range(column_start(plan, k), column_start(plan, k + 1)):
+            memcpy(out + 2 * (at - first) * n_out, W + at * n_out, n_out * sizeof(floating))
+        for t in range(plan.n_bins[k]):
+            at = plan.bins_at[k] + t
+            sums = out + (2 * (at - first) + 1) * n_out
+            if t == 0:
+                memcpy(sums, W + at * n_out, n_out * sizeof(floating))
+                continue
+            for i in range(n_out):
+                sums[i] = sums[i - 2 * n_out] + W[at * n_out + i]
+
+
+cdef inline void first_layers(
+    const LookupView* lookup, const TableView* X, const EncodingView* plan, Py_ssize_t start, Py_ssize_t rows,
+    floating* memory,
+) noexcept nogil:
+    """Z[1] = b[1] + A[0] W[1] of each network, A[0] being the rows' encoding"""
+    cdef EncodingView group
+    cdef const NetworkView* net
+    cdef Py_ssize_t m, k = 0, end
+    for m in range(lookup.n_networks):
+        net = lookup.net[m]
+        fill_rows(
+            rows, net.units[1], <const floating*>lookup.theta[m] + net.b_start[0], first_layer(lookup, m, memory)
+        )
+    while k < plan.n_columns:
+        end = group_end(plan, k)
+        group = group_of(plan, k, end)
+        for m in range(lookup.n_networks):
+            net = lookup.net[m]
+            weights_and_sums(
+                &group, net.units[1], <const floating*>lookup.theta[m] + net.W_start[0], memory + m * lookup.sums_size
+            )
+        add_group(lookup, X, &group, start, rows, memory)
+        k = end
+
+
+cdef inline floating* first_layer(const LookupView* lookup, Py_ssize_t m, floating* memory) noexcept nogil:
+    """where a block's Z[1] of network m lies"""
+    cdef floating* workspace = memory + lookup.n_networks * lookup.sums_size + m * lookup.workspace_size
+    return workspace + lookup.block_rows * lookup.net[m].A_start[1]
+
+
+cdef inline void add_group(
+    const LookupView* lookup, const TableView* X, const EncodingView* group, Py_ssize_t start, Py_ssize_t rows,
+    floating* memory,
+) noexcept nogil:
+    """Z[1] += A[0] W[1] of each network, over the components of a group of columns"""
+    cdef int32_t[TILE * ENTRIES] indices
+    cdef float[TILE * ENTRIES] values
+    cdef int64_t[TILE] count
+    cdef Py_ssize_t m, n, at = 0, tile
+    while at < rows:
+        tile = min(<Py_ssize_t>TILE, rows - at)
+        encode_tile_entries(
+            X, group, start + at, tile, column_start(group, 0), ENTRIES, indices, values, count
+        )
+        for m in range(lookup.n_networks):
+            n = lookup.net[m].units[1]
+            add_entries(
+                tile, ENTRIES, indices, values, count, n, memory + m * lookup.sums_size,
+                first_layer(lookup, m, memory) + at * n,
+            )
+        at += tile
+
+
+cdef inline void fill_looked_up(
+    LookupView* lookup, const TableView* X, const EncodingView* plan, Py_ssize_t memory_size, floating* memory,
+    Py_ssize_t n_rows, floating* Z,
+) noexcept nogil:
+    """Z[L] of n_rows rows, network after network; each thread of the region takes every n-th block"""
+    cdef Py_ssize_t block = thread_number(), at, rows, m = thread_number()
+    cdef floating* workspace
+    cdef const floating* Z_block
+    memory += thread_number() * memory_size
+    while m < lookup.n_networks:
+        lookup.is_finite[m] = are_finite(lookup.net[m].n_parameters, <const floating*>lookup.theta[m])
+        m += thread_count()
+    while block * lookup.block_rows < n_rows:
+        at = block * lookup.block_rows
+        rows = min(lookup.block_rows, n_rows - at)
+        first_layers(lookup, X, plan, at, rows, memory)
+        for m in range(lookup.n_networks):
+            workspace = memory + lookup.n_networks * lookup.sums_size + m * lookup.workspace_size
+            Z_block = forward_above(
+                lookup.net[m], <const floating*>lookup.theta[m], rows, lookup.block_rows, workspace
+            )
+            memcpy(Z + m * n_rows + at, Z_block, rows * sizeof(floating))
+        block += thread_count()
