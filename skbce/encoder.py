@@ -50,7 +50,9 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
     The first and last components are clipped too; in [1]_ they go on beyond the edges. One row far outside would then
     reach the network as a number of any size, and heavy tails have such rows. Little is lost by it where the column
     itself stands beside its components (`include_value`): scaled by its quartiles and bounded smoothly [2]_, as
-    z / sqrt(1 + (z/3)^2) with z = (x - median) / (q75 - q25).
+    z / sqrt(1 + (z/3)^2) with z = (x - median) / (q75 - q25). Where the quartiles are one value, [2]_ divides by
+    (max - min) / 2, and a single row far outside then makes all others look alike; here it is the spread of those that
+    are another value (`scale_`).
 
     Parameters
     ----------
@@ -79,7 +81,8 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
     center_ : ndarray of shape (n_features_in_,)
         Median of each column, which stands in for missing values; NaN where all are missing.
     scale_ : ndarray of shape (n_features_in_,)
-        What z is divided by: q75 - q25; where that is 0, (max - min) / 2. 0 where the column is constant.
+        What z is divided by: q75 - q25; where that is 0, because half of the column is one value, twice the median
+        distance of the other values from it. 0 where the column is constant.
     has_missing_ : ndarray of bool of shape (n_features_in_,)
         Columns with an indicator: those with missing values in fit, unless nothing else was in them.
     has_two_values_ : ndarray of bool of shape (n_features_in_,)
@@ -298,7 +301,9 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
             inner = _quantiles(values, below, np.arange(1, self.n_bins), self.n_bins)
             edges = np.unique([low, *inner, high])
         q25, center, q75 = _quantiles(values, below, np.array([1, 2, 3]), 4).tolist()
-        return edges, center, _scale(q25, q75, low, high), has_missing, has_two_values
+        scale = q75 - q25 if q75 > q25 else _scale_of_the_others(values, below, center) or 0.5 * high - 0.5 * low
+        scale = min(max(scale, np.finfo(np.float64).smallest_subnormal), np.finfo(np.float64).max)
+        return edges, center, scale, has_missing, has_two_values
 
     def _check_state(self) -> None:
         """Raise an error where the fitted attributes are not those of as many columns."""
@@ -380,7 +385,15 @@ def _quantiles(values: np.ndarray, below: np.ndarray | None, k: np.ndarray, of: 
     return np.clip(0.5 * left + 0.5 * right, left, right)
 
 
-def _scale(q25: float, q75: float, low: float, high: float) -> float:
-    """q75 - q25, or (high - low) / 2 where that is 0; positive and finite at the ends of float64 too."""
-    scale = q75 - q25 if q75 > q25 else 0.5 * high - 0.5 * low
-    return min(max(scale, np.finfo(np.float64).smallest_subnormal), np.finfo(np.float64).max)
+def _scale_of_the_others(values: np.ndarray, below: np.ndarray | None, center: float) -> float:
+    """Twice the median distance from the center of those of the sorted values that are not there; 0 where none is.
+
+    That is q75 - q25 of a symmetric column. `below` is as for `_quantiles`.
+    """
+    others = values != center
+    if not others.any():
+        return 0.0
+    weight = None if below is None else np.diff(below, prepend=0.0)[others]
+    with np.errstate(over="ignore"):  # an infinite one is held to float64's largest
+        distances, below = _sorted(np.abs(values[others] - center), weight)
+    return 2 * float(_quantiles(distances, below, np.array([1]), 2)[0])

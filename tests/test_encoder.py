@@ -69,7 +69,9 @@ def twin_components(x, edges):
 
 def twin_value(x, values):
     q25, median, q75 = (Fraction(twin_quantile(values, Fraction(k, 4))) for k in (1, 2, 3))
-    scale = q75 - q25 if q75 > q25 else Fraction(max(values)) / 2 - Fraction(min(values)) / 2
+    distances = sorted(abs(Fraction(value) - median) for value in values if Fraction(value) != median)
+    n = len(distances)
+    scale = q75 - q25 if q75 > q25 else distances[(n - 1) // 2] + distances[n // 2]
     z = min(max((Fraction(x) - median) / scale, -(10**12)), 10**12)
     return float(z) / sqrt(1 + float(z / 3) ** 2)
 
@@ -133,6 +135,17 @@ def test_value_is_that_of_exact_arithmetic_for_any_numbers(values, X):
         # The median of subnormal numbers is rounded, and counts for much where the quartiles are too.
         atol = 3 * SUBNORMAL / encoder.scale_[0] + 1e-45
         assert_allclose(encoder.transform(column(X))[:, 0], expected, rtol=2 * ROUNDING, atol=atol)
+
+
+@pytest.mark.parametrize("tail", [100.0, 1e9])
+def test_scale_of_a_column_that_is_mostly_one_value_is_that_of_the_others_whatever_their_tail(tail):
+    encoder = PiecewiseLinearEncoder().fit(column([0.0] * 90 + [1.0, 2.0, 3.0, 4.0, tail]))
+    assert encoder.scale_.tolist() == [6.0]  # twice the median of 1, 2, 3, 4 and the tail
+
+
+def test_scale_is_half_the_range_where_the_subsample_is_one_value():
+    X = column([0.0] * 1000 + [-1.0, 7.0])
+    assert PiecewiseLinearEncoder(subsample=2, random_state=0).fit(X).scale_.tolist() == [4.0]
 
 
 @search

@@ -591,6 +591,8 @@ def test_overrides_reach_the_ensemble_and_random_state_both_steps():
     default = make_tabular_classifier().named_steps["ensemble"].get_params(deep=False)
     assert default["n_estimators"] == BCEMLPEnsembleClassifier().n_estimators
     assert all(isinstance(encoder, PiecewiseLinearEncoder) for encoder in default["encoders"])
+    n_bins = [encoder.n_bins for encoder in default["encoders"]]
+    assert (min(n_bins), len(set(n_bins))) == (1, 4)  # one all but bare, and no two alike
     assert make_tabular_classifier(encoders=None).named_steps["ensemble"].encoders is None
     first, second = make_tabular_classifier(), make_tabular_classifier()
     assert first.named_steps["ensemble"].encoders[0] is not second.named_steps["ensemble"].encoders[0]
