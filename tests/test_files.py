@@ -336,16 +336,23 @@ def test_attributes_that_others_gave_are_named(tmp_path):
         clf.save(tmp_path / "model")
 
 
-@pytest.mark.parametrize("edit", ["coefs_", "intercepts_", "activation"])
+@pytest.mark.parametrize("edit", ["coefs_", "intercepts_"])
 def test_models_that_could_not_be_loaded_are_not_written(tmp_path, edit):
     clf = network().fit(X, POSITIVE)
-    if edit == "activation":
-        clf.activation = ["relu"]
-    else:
-        getattr(clf, edit)[0][...] = np.nan
+    getattr(clf, edit)[0][...] = np.nan
     with pytest.raises(ValueError, match=f"cannot be saved: BCEMLPClassifier: {edit}"):
         clf.save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("activation", ["tanh", ["relu"]])
+def test_file_holds_the_activation_fitted_with_and_the_one_for_the_next_fit(tmp_path, activation):
+    clf = network().fit(X, POSITIVE)
+    before = clf.predict_proba(X)
+    clf.set_params(activation=activation).save(tmp_path / "model")
+    loaded = skbce.load(tmp_path / "model")
+    assert loaded.activation == activation
+    np.testing.assert_array_equal(loaded.predict_proba(X), before)
 
 
 @pytest.mark.parametrize("action", ["save", "load"])
@@ -682,7 +689,7 @@ NETWORK_EDITS = {
     ),
     "layers that are texts": (parameter("hidden_layer_sizes", ["a"]), "hidden_layer_sizes must be"),
     "an unknown activation": (parameter("activation", ["relu", "exp"]), "activation must be"),
-    "activations of fewer": (parameter("activation", ["relu"]), "activation as a sequence"),
+    "activations of fewer": (attribute("_activation", {"tuple": ["relu"]}), "activation as a sequence"),
     "a dropout of 1": (parameter("dropout", [0.5, 1]), "dropout must"),
     "weights below 0": (parameter("class_weight", {"dict": [["yes", -1]]}), "class_weight must"),
     "a key twice": (parameter("class_weight", {"dict": [["yes", 1], ["yes", 2]]}), "class_weight has a key twice"),

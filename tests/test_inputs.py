@@ -759,20 +759,23 @@ def test_parameter_at_the_end_of_its_range_is_accepted(parameters):
         (np.array([["relu"], ["tanh"]]), "activation must be one of .*relu"),
     ],
 )
-@pytest.mark.parametrize("method", ["fit", "partial_fit", "predict", "check_gradients"])
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "check_gradients"])
 def test_activations_that_do_not_fit_the_layers_are_named(method, activation, message):
-    clf = classifier(hidden_layer_sizes=(4, 3))
-    if method == "predict":
-        clf.fit(X_GOOD, Y_GOOD)
-    clf.activation = activation
+    clf = classifier(hidden_layer_sizes=(4, 3), activation=activation)
     call = {
         "fit": lambda: clf.fit(X_GOOD, Y_GOOD),
         "partial_fit": lambda: clf.partial_fit(X_GOOD, Y_GOOD, classes=[0, 1]),
-        "predict": lambda: clf.predict(X_GOOD),
         "check_gradients": lambda: check_gradients(clf, X_GOOD, Y_GOOD),
     }[method]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("activation", ["tanh", ["relu"], "softmax"])
+def test_activation_set_for_the_next_fit_leaves_the_fitted_network_alone(activation):
+    clf = classifier(hidden_layer_sizes=(4, 3)).fit(X_GOOD, Y_GOOD)
+    before = clf.predict_proba(X_GOOD)
+    assert_same_bits([clf.set_params(activation=activation).predict_proba(X_GOOD)], [before])
 
 
 @pytest.mark.parametrize("activation", [["gelu", "tanh"], ("gelu", "tanh"), np.array(["gelu", "tanh"])], ids=repr)
