@@ -41,7 +41,7 @@ cdef inline bint tiles_pay(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t row = n * size, padded = (row + VECTOR_BYTES - 1) // max(VECTOR_BYTES, 1) * VECTOR_BYTES
     if not HAS_TILES or row < VECTOR_BYTES:
         return False
-    # With AVX-512, BLAS has masks for the end of a row, and is sooner where tiles leave over an eighth of the lanes idle.
+    # With AVX-512, BLAS masks the end of a row, and is sooner where tiles leave over an eighth of the lanes idle.
     return VECTOR_BYTES != AVX512_BYTES or 7 * padded <= 8 * row
 
 
