@@ -40,6 +40,7 @@ from skbce._inputs import (
     encoded,
     refuse_unreadable,
 )
+from skbce._linear_share import best_share, fitted_linear
 from skbce._prediction import looked_up_logits
 from skbce._state import check_labels, number, require, state_of
 from skbce._threads import thread_limit, working
@@ -183,6 +184,11 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         What X goes through, as an array of numbers, before the members: with a list the first member takes the first,
         and so on, in turn. Each is fitted once, without y, on all rows of positive weight, and with their weights where
         it takes `sample_weight`; a `random_state` of None is set in it. None shows the members X itself.
+    linear_share : float in [0, 1) or 'oof', default=0.0
+        Share of a logistic regression in the probabilities, on what the first encoder shows, standardised: where
+        columns act in proportion and rows are few, it knows what networks have to learn. 'oof' takes the share that
+        gives the out-of-fold probabilities the least log loss, less a tenth, for these are single members' and the
+        ensemble's are better.
     calibration : {'temperature'} or None, default=None
         'temperature' divides the logits by the number from 0.1 to 10 that gives the out-of-fold probabilities the least
         log loss [2]_.
@@ -210,6 +216,11 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
     oof_score_ : dict of str to float
         'log_loss' (nats per sample), 'roc_auc', 'brier' and 'accuracy' of oof_proba_, weighted by sample_weight.
         'roc_auc' is NaN where only rows of one class have a probability.
+    linear_ : BCEMLPClassifier or None
+        The logistic regression, a network without hidden layers, for what the first encoder shows; the mean of the
+        logits of one for each member, fitted on the member's rows. None where it has no share.
+    linear_share_ : float
+        Its share. 0 where `max_time` or Ctrl-C came before it was fitted.
     temperature_ : float
         1 without calibration.
     n_features_in_ : int
@@ -251,6 +262,9 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
     held_out_: list[NDArray[np.int64]]
     oof_proba_: NDArray[np.floating]
     oof_score_: dict[str, float]
+    # Those that older files and pickles hold have no linear model.
+    linear_: BCEMLPClassifier | None = None
+    linear_share_: float = 0.0
     temperature_: float
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
@@ -260,6 +274,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         "n_estimators": [Interval(Integral, 2, None, closed="left")],
         "cv": [HasMethods(["split"]), list, tuple, None],
         "encoders": [HasMethods(["fit", "transform"]), list, tuple, None],
+        "linear_share": [Interval(Real, 0, 1, closed="left"), StrOptions({"oof"})],
         "calibration": [StrOptions({"temperature"}), None],
         "max_time": [Interval(Real, 0, None, closed="neither"), None],
         "random_state": ["random_state"],
@@ -273,6 +288,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         *,
         cv: BaseCrossValidator | Sequence[tuple[ArrayLike, ArrayLike]] | None = None,
         encoders: TransformerMixin | Sequence[TransformerMixin] | None = None,
+        linear_share: float | str = 0.0,
         calibration: str | None = None,
         max_time: float | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -282,6 +298,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         self.n_estimators = n_estimators
         self.cv = cv
         self.encoders = encoders
+        self.linear_share = linear_share
         self.calibration = calibration
         self.max_time = max_time
         self.random_state = random_state
@@ -324,7 +341,10 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
                     "No member could be trained: the parameters of each became non-finite. Scale X (StandardScaler, or "
                     "PiecewiseLinearEncoder, as encoders), or lower the estimator's learning_rate_init."
                 )
-            draft._publish(trained, encoders, tables, Y.ravel().astype(bool), labels["classes_"], sample_weight)
+            linear = None
+            if self.linear_share != 0 and not interrupted:
+                linear, interrupted = draft._linear(trained, tables[0], y, sample_weight, deadline)
+            draft._publish(trained, encoders, tables, linear, Y.ravel().astype(bool), labels["classes_"], sample_weight)
         self._tell_of(members, interrupted)
         return self
 
@@ -391,15 +411,24 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             self._check_state()
         X = self._checked_table(X, reset=False)
         P = np.zeros((X.shape[0], 2))
-        for k in sorted(set(self._encoder_of)):
+        for k, members in self._members_by_encoder().items():
             encoder = self.encoders_[k] if self.encoders_ else None
-            members = [member for member, of in zip(self.estimators_, self._encoder_of, strict=True) if of == k]
-            if _is_looked_up(encoder, members, X) and _add_looked_up(encoder, members, X, P):
+            if _is_looked_up(encoder, list(members), X) and _add_looked_up(encoder, members, X, P):
                 continue
             table = X if encoder is None else _encoded_table(encoder, X)
-            for member in members:
-                P += member.predict_proba(table)
+            for member, weight in members.items():
+                P += weight * member.predict_proba(table)
         return _tempered(_shares(P), self.temperature_)
+
+    def _members_by_encoder(self) -> dict[int, dict[BCEMLPClassifier, float]]:
+        """By the encoder's number the models that see what it shows, and what each one's probabilities count."""
+        found: dict[int, dict[BCEMLPClassifier, float]] = {k: {} for k in sorted({*self._encoder_of})}
+        for member, k in zip(self.estimators_, self._encoder_of, strict=True):
+            found[k][member] = found[k].get(member, 0.0) + 1.0
+        if self.linear_ is not None:
+            share = self.linear_share_
+            found.setdefault(0, {})[self.linear_] = len(self.estimators_) * share / (1 - share)
+        return found
 
     def score(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Accuracy: the share of rows, by weight, that are predicted right.
@@ -440,6 +469,10 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             "_encoder_of names encoders that are not there",
         )
         require(not encoders or all(hasattr(encoders[k], "transform") for k in encoder_of), "encoders_ are none")
+        share = number("linear_share_", self.linear_share_)
+        require(0 <= share < 1, "linear_share_ is not in [0, 1)")
+        require((self.linear_ is None) == (share == 0), "linear_ is None where linear_share_ is 0, and nowhere else")
+        require(share == 0 or isinstance(self.linear_, BCEMLPClassifier), "linear_ is no BCEMLPClassifier")
         require(0 < number("temperature_", self.temperature_) < np.inf, "temperature_ is not positive")
         check_labels("classes_", self.classes_, 2)
 
@@ -543,11 +576,26 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         crew = _Crew(train, members)
         return crew.work(min(thread_limit(self.n_threads), len(members)))
 
-    def _publish(self, trained: list[_Member], encoders, tables, positive, classes, sample_weight) -> None:
+    def _linear(self, trained: list[_Member], table, y, sample_weight, deadline: float) -> tuple[Any, bool]:
+        """What `fitted_linear` gives for the members' rows, and whether Ctrl-C ended it."""
+        splits = [(member.training, member.held_out) for member in trained]
+        class_weight = trained[0].estimator.class_weight
+        try:
+            return fitted_linear(splits, table, y, sample_weight, class_weight, self.n_threads, deadline), False
+        except KeyboardInterrupt:
+            return None, True
+
+    def _publish(self, trained: list[_Member], encoders, tables, linear, positive, classes, sample_weight) -> None:
         """Set the fitted attributes."""
         P = _out_of_fold(trained, tables, len(positive))
         seen = np.isfinite(P[:, 1])
         weight = None if sample_weight is None else sample_weight[seen]
+        share = 0.0
+        if linear is not None:
+            model, Q = linear
+            Q = _shares(Q[seen])
+            share = best_share(P[seen], Q, positive[seen], weight) if self.linear_share == "oof" else self.linear_share
+            P[seen] = (1 - share) * P[seen] + share * Q
         temperature = 1.0
         if self.calibration == "temperature":
             temperature = _best_temperature(_logits(P[seen]), positive[seen], weight)
@@ -557,6 +605,8 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             estimators_=[member.estimator for member in trained],
             encoders_=encoders,
             held_out_=[member.held_out for member in trained],
+            linear_=model if share else None,
+            linear_share_=float(share),
             temperature_=temperature,
             _encoder_of=[member.encoder for member in trained],
             oof_proba_=P,
@@ -643,10 +693,10 @@ def _is_looked_up(encoder, members: list[BCEMLPClassifier], X) -> bool:
     )
 
 
-def _add_looked_up(encoder, members: list[BCEMLPClassifier], X: np.ndarray, P: NDArray[np.float64]) -> bool:
-    """Add the members' probabilities to P, unless one is no network over the encoding: whether it did.
+def _add_looked_up(encoder, members: dict[BCEMLPClassifier, float], X: np.ndarray, P: NDArray[np.float64]) -> bool:
+    """Add the members' probabilities to P, times what each counts, unless one is no network over the encoding.
 
-    W_1's rows are looked up where a value lies, instead of a wide product.
+    Whether it did. W_1's rows are looked up where a value lies, instead of a wide product.
     """
     with state_of(encoder):
         plan = encoder._plan()
@@ -657,15 +707,15 @@ def _add_looked_up(encoder, members: list[BCEMLPClassifier], X: np.ndarray, P: N
     with working() as work, work:
         for start in range(0, len(X), _LOOKED_UP_AT_ONCE):
             rows = slice(start, min(start + _LOOKED_UP_AT_ONCE, len(X)))
-            logits = looked_up_logits(networks, doors.Table(X[rows]), plan, members[0].n_threads)
-            for member, Z in zip(members, logits, strict=True):
+            logits = looked_up_logits(networks, doors.Table(X[rows]), plan, next(iter(members)).n_threads)
+            for (member, weight), Z in zip(members.items(), logits, strict=True):
                 if Z is None:
                     # The member says what is not finite, or that it is only a running sum.
-                    P[rows] += member.predict_proba(_encoded_table(encoder, X[rows]))
+                    P[rows] += weight * member.predict_proba(_encoded_table(encoder, X[rows]))
                     continue
                 Y_hat = np.empty((len(Z), 2), Z.dtype)
                 doors.class_probabilities(Z, Y_hat)
-                P[rows] += Y_hat
+                P[rows] += weight * Y_hat
     return True
 
 

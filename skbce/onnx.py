@@ -283,13 +283,15 @@ def _strictly_inside(graph: _Graph, P: str) -> str:
 
 
 def _ensemble_probabilities(graph: _Graph, ensemble: Any, x: str) -> str:
-    """The members' mean, and sigmoid(logit / temperature) of it."""
+    """The members' mean, with the linear model's share, and sigmoid(logit / temperature) of it."""
     tables = [_encoded(graph, encoder, x) for encoder in ensemble.encoders_] or [graph.cast(x, graph.dtype)]
-    of_members = [
-        _probabilities(graph, _logits(graph, member, tables[encoder]), False)
-        for member, encoder in zip(ensemble.estimators_, ensemble._encoder_of, strict=True)
-    ]
-    P = graph.op("Div", graph.op("Sum", *of_members), graph.constant(len(of_members)))
+    weights, of_models = [], []
+    for k, models in ensemble._members_by_encoder().items():
+        for model, weight in models.items():
+            weights.append(weight)
+            Y_hat = _probabilities(graph, _logits(graph, model, tables[k]), False)
+            of_models.append(Y_hat if weight == 1 else graph.op("Mul", Y_hat, graph.constant(weight)))
+    P = graph.op("Div", graph.op("Sum", *of_models), graph.constant(sum(weights)))
     if ensemble.temperature_ == 1:
         return P
     first, second = (graph.op("Log", graph.columns(_strictly_inside(graph, P), [k])) for k in (0, 1))

@@ -422,7 +422,7 @@ def make_tabular_classifier(**overrides: Any) -> Pipeline:
     >>> model.predict(X[:4])
     array(['yes', 'no', 'no', 'yes'], dtype='<U3')
     """
-    ensemble = BCEMLPEnsembleClassifier(encoders=_default_encoders())
+    ensemble = BCEMLPEnsembleClassifier(encoders=_default_encoders(), linear_share="oof")
     known = ensemble.get_params(deep=False)
     unknown = sorted(set(overrides) - set(known))
     if unknown:

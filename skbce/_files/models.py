@@ -383,7 +383,13 @@ def _ensemble_kind() -> Kind:
         "temperature_": Check("a finite number > 0", lambda v: _is_number(v) and 0 < v < np.inf),
         "_encoder_of": COUNTS,
     }
-    return Kind(BCEMLPEnsembleClassifier, required, _SOMETIMES_OF_X, _check_ensemble, _check_ensemble_parameters)
+    # The first files have neither.
+    optional = {
+        **_SOMETIMES_OF_X,
+        "linear_": Check("a fitted BCEMLPClassifier or None", lambda v: v is None or is_member(v)),
+        "linear_share_": Check("a number in [0, 1)", lambda v: _is_number(v) and 0 <= v < 1),
+    }
+    return Kind(BCEMLPEnsembleClassifier, required, optional, _check_ensemble, _check_ensemble_parameters)
 
 
 def _check_ensemble(ensemble: dict[str, Any], parameters: dict[str, Any]) -> None:
@@ -395,7 +401,9 @@ def _check_ensemble(ensemble: dict[str, Any], parameters: dict[str, Any]) -> Non
     for rows in ensemble["held_out_"]:
         _demand(((rows >= 0) & (rows < n_rows)).all(), "held_out_", "oof_proba_")
     _demand(len(classes) == 2, "classes_", "two of them")
-    for member in members:
+    linear = ensemble.get("linear_")
+    _demand((linear is None) == (ensemble.get("linear_share_", 0) == 0), "linear_", "linear_share_")
+    for member in [*members, *([] if linear is None else [linear])]:
         _demand(not member._multilabel and np.array_equal(member.classes_, classes), "estimators_", "classes_")
         _demand(bool(encoders) or member.n_features_in_ == ensemble["n_features_in_"], "estimators_", "n_features_in_")
     for encoder in encoders:
