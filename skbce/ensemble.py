@@ -41,7 +41,7 @@ from skbce._inputs import (
     refuse_unreadable,
 )
 from skbce._prediction import looked_up_logits
-from skbce._state import check_labels, number, require, state_of
+from skbce._state import check_labels, count, number, require, state_of
 from skbce._threads import thread_limit, working
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
 from skbce._typed import fit_context
@@ -441,6 +441,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         )
         require(not encoders or all(hasattr(encoders[k], "transform") for k in encoder_of), "encoders_ are none")
         require(0 < number("temperature_", self.temperature_) < np.inf, "temperature_ is not positive")
+        count("n_features_in_", self.n_features_in_)
         check_labels("classes_", self.classes_, 2)
 
     def _encoder_list(self) -> list:
