@@ -63,6 +63,13 @@ def numbers(name: str, values: Any) -> list[float]:
     return [number(name, value) for value in values]
 
 
+def flag(name: str, value: Any) -> bool:
+    """A bool. The truth of anything may be asked for, but that of an empty array NumPy 1.26 warns of."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} is no bool: {value!r}")
+    return bool(value)
+
+
 def vector(name: str, value: Any, size: int) -> np.ndarray:
     """A vector of so many numbers or bools."""
     if not (isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.shape == (size,)):

@@ -46,6 +46,7 @@ from skbce._state import (
     STATE_ERRORS,
     check_labels,
     count,
+    flag,
     is_finite,
     number,
     numbers,
@@ -883,8 +884,12 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
             learning_rate_curve=numbers("learning_rate_curve_", self.learning_rate_curve_),
             loss=number("loss_", self.loss_),
             best_loss=np.inf if self.best_loss_ is None else number("best_loss_", self.best_loss_),
-            validation_scores=numbers("validation_scores_", self.validation_scores_ or []),
-            validation_loss_curve=numbers("validation_loss_curve_", self.validation_loss_curve_ or []),
+            validation_scores=[]
+            if self.validation_scores_ is None
+            else numbers("validation_scores_", self.validation_scores_),
+            validation_loss_curve=[]
+            if self.validation_loss_curve_ is None
+            else numbers("validation_loss_curve_", self.validation_loss_curve_),
             best_validation_score=number("best_validation_score_", self.best_validation_score_)
             if stopped_early
             else -np.inf,
@@ -1031,9 +1036,9 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
             require(isinstance(kept, list), "_moments is no list")
             if len(kept) == len(optimizer.moments):
                 goes_on = optimizer.take_over(kept, count("_n_steps", self._n_steps))
-                if self._learning_rate_from == self.learning_rate_init:
-                    require(0 <= self._learning_rate < np.inf, "_learning_rate is no rate")
-                    optimizer.learning_rate = float(self._learning_rate)
+                if number("_learning_rate_from", self._learning_rate_from) == self.learning_rate_init:
+                    optimizer.learning_rate = number("_learning_rate", self._learning_rate)
+                    require(0 <= optimizer.learning_rate < np.inf, "_learning_rate is no rate")
             else:
                 goes_on = True
         if not goes_on:
@@ -1103,10 +1108,11 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         try:  # what state_of does, which takes a microsecond
             layout = self._layout(sparse)
             theta = layout.shared(self.coefs_, self.intercepts_)
-            if not self._multilabel and layout.units[-1] != 1:
+            multilabel = flag("_multilabel", self._multilabel)
+            if not multilabel and layout.units[-1] != 1:
                 raise ValueError(f"n_outputs_={layout.units[-1]} with a binary target")
-            check_labels("classes_", self.classes_, layout.units[-1] if self._multilabel else 2)
-            bool(self._sparse_targets)
+            check_labels("classes_", self.classes_, layout.units[-1] if multilabel else 2)
+            flag("_sparse_targets", self._sparse_targets)
         except STATE_ERRORS as error:
             raise state_error(self, error) from error
         return layout, theta

@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_feature_names_in, _check_sample_weig
 from skbce._drafts import draft_of, snapshot
 from skbce._files import SavesModel
 from skbce._inputs import about, refuse_unreadable
-from skbce._state import check_feature_names, count, require, state_of, vector
+from skbce._state import check_feature_names, count, flag, require, state_of, vector
 from skbce._threads import fair_share, thread_limit, working
 from skbce._typed import fit_context
 from skbce.kernels import doors
@@ -309,7 +309,7 @@ class PiecewiseLinearEncoder(SavesModel, TransformerMixin, BaseEstimator):
         """Raise an error where the fitted attributes are not those of as many columns."""
         n = count("n_features_in_", self.n_features_in_)
         check_feature_names(self)
-        require(isinstance(self.include_value, bool | np.bool_), f"include_value is no bool: {self.include_value!r}.")
+        flag("include_value", self.include_value)
         require(isinstance(self.edges_, list) and len(self.edges_) == n, f"edges_ is no list of {n}")
         for edges in self.edges_:
             vector("an array of edges_", edges, len(edges))

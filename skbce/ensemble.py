@@ -42,7 +42,7 @@ from skbce._inputs import (
 )
 from skbce._linear_share import best_share, fitted_linear
 from skbce._prediction import looked_up_logits
-from skbce._state import check_labels, number, require, state_of
+from skbce._state import check_labels, count, number, require, state_of
 from skbce._threads import thread_limit, working
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
 from skbce._typed import fit_context
@@ -474,6 +474,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         require((self.linear_ is None) == (share == 0), "linear_ is None where linear_share_ is 0, and nowhere else")
         require(share == 0 or isinstance(self.linear_, BCEMLPClassifier), "linear_ is no BCEMLPClassifier")
         require(0 < number("temperature_", self.temperature_) < np.inf, "temperature_ is not positive")
+        count("n_features_in_", self.n_features_in_)
         check_labels("classes_", self.classes_, 2)
 
     def _encoder_list(self) -> list:

@@ -406,6 +406,142 @@ def test_no_argument_of_a_door_may_be_none_but_those_that_are_optional():
                         door(*arguments[:k], other, *arguments[k + 1 :])
 
 
+class Encoded:
+    """What looked_up_logits takes for two networks of 7-3-1 over an encoding of three columns, one of them twice."""
+
+    def __init__(self, dtype=np.float64, n_threads=2):
+        layouts = [Layout((7, 3, 1), f, sparse=True) for f in ("tanh", "gelu")]
+        size = 2 * 7 * 3 + layouts[1].network.workspace_size(20)
+        self.plan = {
+            "table": doors.Table(X), "places": self.places(), "robust": np.array([[0.0, 0, 0], [1, 1, 1]]),
+            "edges": np.array([-1.0, 0, 1, 2]), "width": 7,
+        }  # fmt: skip
+        self.arguments = {
+            "networks": tuple(layout.network for layout in layouts),
+            "thetas": tuple(np.ones(layout.n_parameters, dtype) for layout in layouts), **self.plan, "block_rows": 20,
+            "memory": np.zeros((n_threads, 2 * size), dtype), "Z": np.full((2, 60), np.nan, dtype),
+            "n_threads": n_threads,
+        }  # fmt: skip
+
+    @staticmethod
+    def places(row=0, k=0, value=None):
+        """Three bins over all edges behind the value, an indicator alone, two bins: 1 + 3, 1, 2; one of them edited."""
+        places = np.array([[0, 3, 3], [3, 0, 2], [0, 0, 1], [0, -1, -1], [1, 4, 5], [-1, 4, -1]])
+        places[row, k] = places[row, k] if value is None else value
+        return places
+
+
+WRONG_PLANS = {
+    "no table": ({"table": None}, "table|X"), "CSR": ({"table": doors.Table(sp.csr_matrix(X))}, "X is dense"),
+    "places of floats": ({"places": Encoded.places().astype(float)}, "int64_t"),
+    "places of 32 bits": ({"places": Encoded.places().astype(np.int32)}, "int64_t"),
+    "places transposed": ({"places": Encoded.places().T.copy().T}, "contiguous"),
+    "five places": ({"places": Encoded.places()[:5].copy()}, "6 rows"),
+    "places of fewer columns": ({"places": Encoded.places()[:, :2].copy()}, "an entry a column"),
+    "no places": ({"places": None}, "places"),
+    "one row of robust": ({"robust": np.ones((1, 3))}, "6 rows and 2"),
+    "robust of fewer columns": ({"robust": np.ones((2, 2))}, "an entry a column"),
+    "robust with gaps": ({"robust": np.ones((2, 6))[:, ::2]}, "contiguous"),
+    "robust of float32": ({"robust": np.ones((2, 3), "f4")}, "double"), "no robust": ({"robust": None}, "robust"),
+    "edges short": ({"edges": np.zeros(3)}, "within X, the edges"), "no edge": ({"edges": np.zeros(0)}, "the edges"),
+    "edges with gaps": ({"edges": np.zeros(8)[::2]}, "contiguous"),
+    "edges of rows": ({"edges": np.zeros((4, 1))}, "dim"),
+    "edges of float32": ({"edges": np.zeros(4, "f4")}, "double"), "edges of None": ({"edges": None}, "edges"),
+    "a column too large": ({"places": Encoded.places(0, 1, 4)}, "within X"),
+    "a column negative": ({"places": Encoded.places(0, 1, -1)}, "within X"),
+    "a column of 2^62": ({"places": Encoded.places(0, 2, 2**62)}, "within X"),
+    "a bin more": ({"places": Encoded.places(1, 0, 4)}, "the edges"),
+    "bins negative": ({"places": Encoded.places(1, 0, -1)}, "the edges"),
+    "bins of 2^63 - 1": ({"places": Encoded.places(1, 0, 2**63 - 1)}, "the edges"),
+    "edges from too far": ({"places": Encoded.places(2, 2, 2)}, "the edges"),
+    "edges from before": ({"places": Encoded.places(2, 0, -1)}, "the edges"),
+    "a value outside": ({"places": Encoded.places(3, 0, 7)}, "the output"),
+    "bins outside": ({"places": Encoded.places(4, 2, 6)}, "the output"),
+    "bins before": ({"places": Encoded.places(4, 0, -1)}, "the output"),
+    "an indicator outside": ({"places": Encoded.places(5, 1, 7)}, "the output"),
+}  # fmt: skip
+
+SHORT, WIDE = Layout((6, 3, 1), "tanh", sparse=True), Layout((7, 3, 2), "tanh", sparse=True)
+NETWORKS = Encoded().arguments["networks"]
+THETAS = Encoded().arguments["thetas"]
+WRONG_LOOK_UPS = {
+    # Each within the encoding's row, but not where its column's turn is.
+    "a value out of order": ({"places": Encoded.places(3, 0, 1)}, "in order"),
+    "bins out of order": ({"places": Encoded.places(4, 2, 4)}, "in order"),
+    "no bins, out of order": ({"places": Encoded.places(4, 1, 2**40)}, "in order"),
+    "an indicator out of order": ({"places": Encoded.places(5, 1, 3)}, "in order"),
+    "an indicator too many": ({"places": Encoded.places(5, 0, 4)}, "in order"),
+    "width too large": ({"width": 8}, "in order"), "width too small": ({"width": 6}, "the output"),
+    "width negative": ({"width": -1}, "the output"),
+    "no networks": ({"networks": None}, "networks"), "networks as a list": ({"networks": list(NETWORKS)}, "networks"),
+    "no network": ({"networks": (), "thetas": ()}, "a few networks"),
+    "five networks": ({"networks": NETWORKS[:1] * 5, "thetas": THETAS[:1] * 5}, "a few networks"),
+    "a network of None": ({"networks": (NETWORKS[0], None)}, "Network"),
+    "a network that is none": ({"networks": (NETWORKS[0], "gelu")}, "Network"),
+    "a network of fewer columns": (
+        {"networks": (NETWORKS[0], SHORT.network), "thetas": (THETAS[0], np.ones(SHORT.n_parameters))}, "the encoding"
+    ),
+    "a network of two outputs": (
+        {"networks": (NETWORKS[0], WIDE.network), "thetas": (THETAS[0], np.ones(WIDE.n_parameters))}, "one output"
+    ),
+    "no thetas": ({"thetas": None}, "thetas"), "one theta": ({"thetas": THETAS[:1]}, "a theta for each"),
+    "theta of None": ({"thetas": (THETAS[0], None)}, "theta has"),
+    "theta short": ({"thetas": (THETAS[0], THETAS[1][:-1])}, "theta has"),
+    "theta long": ({"thetas": (np.ones(29), THETAS[1])}, "theta has"),
+    "theta with gaps": ({"thetas": (np.ones(56)[::2], THETAS[1])}, "contiguous"),
+    "theta of rows": ({"thetas": (THETAS[0][:, None], THETAS[1])}, "dim"),
+    "theta of float32": ({"thetas": (THETAS[0], THETAS[1].astype("f4"))}, "double"),
+    "no rows in a block": ({"block_rows": 0}, "block_rows"), "block_rows negative": ({"block_rows": -1}, "block_rows"),
+    "block_rows of 2^31": ({"block_rows": 2**31}, "block_rows"), "a row more": ({"block_rows": 21}, "memory holds"),
+    "memory narrow": ({"memory": Encoded().arguments["memory"][:, :-1].copy()}, "memory holds"),
+    "memory with gaps": ({"memory": Encoded().arguments["memory"][:, ::2]}, "contiguous"),
+    "no memory": ({"memory": np.zeros((0, 9999))}, "memory for it"),
+    "memory of None": ({"memory": None}, "memory|match"),
+    "memory of float32": ({"memory": Encoded(np.float32).arguments["memory"]}, "float"),
+    "Z short": ({"Z": np.zeros((2, 59))}, "Z has"), "Z long": ({"Z": np.zeros((2, 61))}, "Z has"),
+    "Z of one network": ({"Z": np.zeros((1, 60))}, "Z has"),
+    "Z of columns": ({"Z": np.zeros((2, 60), order="F")}, "contiguous"),
+    "Z of None": ({"Z": None}, "Z"), "Z of float32": ({"Z": np.zeros((2, 60), "f4")}, "double"),
+    "no rows": ({"table": doors.Table(X[:0]), "Z": np.zeros((2, 0))}, "Z has"),
+    "no threads": ({"n_threads": 0}, "thread"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_look_up_and_encoding_with_arguments_that_fit_agree(dtype, n_threads):
+    encoded = Encoded(dtype, n_threads)
+    A = np.empty((60, 7), np.float32)
+    doors.encode_columns(*list(encoded.plan.values())[:-1], A, n_threads)
+    assert doors.looked_up_logits(*encoded.arguments.values()) == [True, True]
+    # All W are 1, and all b.
+    Z_1 = 1 + A.sum(axis=1, dtype=np.float64)
+    np.testing.assert_allclose(encoded.arguments["Z"][0], 1 + 3 * np.tanh(Z_1), rtol=1e-5)  # float32
+
+
+@pytest.mark.parametrize(("wrong", "says"), WRONG_PLANS.values(), ids=WRONG_PLANS)
+def test_encode_columns_refuses_a_plan_that_does_not_fit(wrong, says):
+    plan = list((Encoded().plan | wrong).values())[:-1]
+    with pytest.raises((ValueError, TypeError), match=says):
+        doors.encode_columns(*plan, np.empty((60, 7), np.float32), 1)
+
+
+@pytest.mark.parametrize(("out", "says"), [((59, 7), "X's rows"), ((61, 7), "X's rows"), ((60, 6), "the output")])
+def test_encode_columns_refuses_an_output_that_does_not_fit(out, says):
+    with pytest.raises(ValueError, match=says):
+        doors.encode_columns(*list(Encoded().plan.values())[:-1], np.empty(out, np.float32), 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"), (WRONG_PLANS | WRONG_LOOK_UPS).values(), ids=[*WRONG_PLANS, *WRONG_LOOK_UPS]
+)
+def test_look_up_refuses_memory_that_does_not_fit(wrong, says):
+    encoded = Encoded()
+    with pytest.raises((ValueError, TypeError), match=says):
+        doors.looked_up_logits(*(encoded.arguments | wrong).values())
+    assert np.isnan(encoded.arguments["Z"]).all()
+
+
 def test_layout_whose_parts_overlap_is_refused():
     layout = Layout((4, 3, 1), "gelu")
     rows = np.zeros((6, 4), np.int64)

@@ -135,13 +135,14 @@ def test_batches_without_weight_are_passed_over(solver, data):
     problem = data.draw(problems(solver))
     batch_size = problem.params["batch_size"]
     weight = data.draw(hnp.arrays(float, len(problem.X), elements=st.floats(0.1, 3)))
-    at = batch_size * data.draw(st.integers(0, len(problem.X) // batch_size))
+    # Two batches, so that the rows behind them keep their place to 16 bytes: OpenBLAS 0.3.21 rounds by it.
+    at = [batch_size * data.draw(st.integers(0, len(problem.X) // batch_size))] * (2 * batch_size)
     longer = Problem(
-        np.insert(problem.X, [at] * batch_size, 1e3, axis=0),
-        np.insert(problem.y, [at] * batch_size, 1, axis=0),
+        np.insert(problem.X, at, 1e3, axis=0),
+        np.insert(problem.y, at, 1, axis=0),
         problem.params,
     )
-    longer_model = longer.fit(np.insert(weight, [at] * batch_size, 0), shuffle=False)
+    longer_model = longer.fit(np.insert(weight, at, 0), shuffle=False)
     assert_same_bits(longer_model, problem.fit(weight, shuffle=False))
 
 

@@ -280,6 +280,8 @@ class Point:
         return self._trace
 
     def arm(self) -> None:
+        # CPython 3.12 tells of opcodes only if a frame has asked for them before tracing begins.
+        sys._getframe().f_trace_opcodes = True
         sys.settrace(self._trace)
 
     def disarm(self) -> None:

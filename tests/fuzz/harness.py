@@ -26,7 +26,10 @@ from tests.fuzz.cases import Case, Step
 
 ARGUMENTS = {"X", "y", "sample_weight", "classes", "X_val", "y_val", "sample_weight_val", "output", "input_features"}
 # What messages call the whole of them.
-COLLECTIVE = {"fitted attributes", "instance is not fitted", "attribute 'partial_fit'", "Column", "Columns", "column"}
+COLLECTIVE = {
+    "fitted attributes", "instance is not fitted", "attribute 'partial_fit'", "Column", "Columns", "column",
+    "Pipeline is not fitted",  # scikit-learn 1.6 leaves out "instance"
+}  # fmt: skip
 BLAS = ThreadpoolController().select(user_api="blas").lib_controllers
 
 

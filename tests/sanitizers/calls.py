@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from skbce import BCEMLPClassifier, BCEMLPEnsembleClassifier, PiecewiseLinearEncoder, TableEncoder
+from skbce._parameters import Layout
 from skbce.kernels import doors
 
 N_ROWS = 200
@@ -70,6 +71,10 @@ def refused_by_the_doors() -> Iterator[Callable[[], object]]:
     yield lambda: doors.probabilities(None)
     yield lambda: doors.probabilities(flat)
     yield lambda: doors.elementwise("nothing", flat)
+    network, nothing = Layout((6, 2, 1), "relu", sparse=True).network, np.zeros((6, 0), np.int64)
+    look_up = partial(doors.looked_up_logits, (network,), (np.zeros(17),), doors.Table(TABLES["float64"]))
+    yield lambda: look_up(nothing, np.zeros((2, 0)), flat, 6, 8, Z, Z, 1)
+    yield lambda: look_up(np.zeros((6, 1), np.int64), np.zeros((2, 1)), flat, 6, 8, Z.astype(np.float32), Z, 1)
 
 
 def all_calls() -> None:
@@ -80,7 +85,11 @@ def all_calls() -> None:
             failing.append(failed_fits(X, target))
     for call in chain.from_iterable(failing):
         must_fail(call)
-    BCEMLPEnsembleClassifier(classifier(), 2, random_state=0).fit(TABLES["float64"], y).predict(TABLES["float64"])
+    # Without encoders, and with them, whose encoding is looked up.
+    for encoders in (None, PiecewiseLinearEncoder(5)):
+        for X in (TABLES["float32"], TABLES["float64"]):
+            clf = BCEMLPEnsembleClassifier(classifier(), 2, encoders=encoders, random_state=0)
+            clf.fit(X, y).predict(X)
 
 
 def must_fail(call: Callable[[], object]) -> None:

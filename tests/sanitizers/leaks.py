@@ -1,8 +1,8 @@
 """For `run.py leaks`: calls skbce and then looks, with LeakSanitizer, for memory that nothing points to any more.
 
 It looks while Python still runs, and all that is in use is pointed to: at its end Python leaves memory as it is, and
-reports would be thousands. What imports and a first round of calls leave behind once does not count. `--lose` loses an
-object on purpose.
+reports would be thousands. What imports and a first round of calls leave behind once does not count, but with `--all`.
+`--lose` loses an object on purpose.
 """
 
 import ctypes
@@ -16,12 +16,15 @@ ROUNDS = 5
 
 def main() -> None:
     sanitizer = ctypes.CDLL(None)
-    sanitizer.__lsan_disable()
+    once_counts = sys.argv[1:] == ["--all"]
+    if not once_counts:
+        sanitizer.__lsan_disable()
     from tests.sanitizers.calls import all_calls
 
     warnings.simplefilter("ignore")
     all_calls()
-    sanitizer.__lsan_enable()
+    if not once_counts:
+        sanitizer.__lsan_enable()
     for _ in range(ROUNDS):
         all_calls()
     if sys.argv[1:] == ["--lose"]:
