@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import scipy.optimize
@@ -23,8 +24,8 @@ _WORTH_OF_THE_MEAN = 0.1
 
 
 def fitted_linear(
-    splits: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], table, y, sample_weight, class_weight, n_threads,
-    deadline: float,
+    splits: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], table, y, sample_weight, class_weight,
+    dtype: np.dtype, n_threads, deadline: float,
 ) -> tuple[BCEMLPClassifier, NDArray[np.float64]] | None:  # fmt: skip
     """Logistic regression on standardised columns, fitted on the training rows of each split.
 
@@ -34,6 +35,8 @@ def fitted_linear(
     table : ndarray or CSR matrix of shape (n_samples, n_encoded)
     y, sample_weight, class_weight, n_threads
         As BCEMLPClassifier takes them.
+    dtype : dtype
+        Of the model that is returned; they are fitted in float64.
     deadline : float
         Of time.perf_counter: none is fitted after it.
 
@@ -73,8 +76,9 @@ def fitted_linear(
     W /= scaler.scale_[:, None]
     if scaler.with_mean:
         b -= scaler.mean_ @ W
-    model.coefs_[0][...], model.intercepts_[0][...] = W, b
-    return model, P
+    model.set_params(dtype=dtype.name)
+    model.coefs_, model.intercepts_ = [W.astype(dtype)], [b.astype(dtype)]
+    return copy(model), P  # whose parameters lie in one vector again
 
 
 def best_share(

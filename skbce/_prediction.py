@@ -15,10 +15,10 @@ _BLOCK_ELEMENTS = 2**15
 # blocks to share among threads.
 _MIN_BLOCK_ROWS = 64
 
-# Rows that go through the columns of a lookup together: Z_1 of two networks of 128 units takes half of a second-level
-# cache (512 kB in float32).
+# Rows that go through the columns of a lookup together, and units of networks that do: Z_1 of two networks of 128 units
+# and a linear model takes half of a second-level cache (512 kB in float32).
 _LOOKED_UP_BLOCK = 512
-_NETWORKS_AT_ONCE = 2
+_UNITS_AT_ONCE = 257
 
 # Multiply-adds that are worth a thread: about 40 us of products in float32, where waking a thread takes 10.
 _THREAD_WORK = 2**21
@@ -78,12 +78,23 @@ def looked_up_logits(
     logits: list[np.ndarray | None] = [None] * len(networks)
     for dtype in {theta.dtype for _, theta in networks}:
         numbers = [m for m, (_, theta) in enumerate(networks) if theta.dtype == dtype]
-        for at in range(0, len(numbers), _NETWORKS_AT_ONCE):
-            some = numbers[at : at + _NETWORKS_AT_ONCE]
+        for some in _groups(numbers, [layout.units[1] for layout, _ in networks]):
             Z, are_finite = _looked_up_together([networks[m] for m in some], table, plan, n_threads)
             for m, Z_m, is_finite in zip(some, Z, are_finite, strict=True):
                 logits[m] = Z_m[:, None] if is_finite else None
     return logits
+
+
+def _groups(numbers: list[int], units: list[int]) -> list[list[int]]:
+    """Neighbouring numbers of networks that go together: of so many units, or one of more."""
+    groups: list[list[int]] = [[]]
+    for m in numbers:
+        if groups[-1] and (
+            sum(units[k] for k in groups[-1]) + units[m] > _UNITS_AT_ONCE or len(groups[-1]) == doors.NETWORKS_AT_ONCE
+        ):
+            groups.append([])
+        groups[-1].append(m)
+    return groups
 
 
 def _looked_up_together(networks, table: doors.Table, plan, n_threads: int | None) -> tuple[np.ndarray, list[bool]]:

@@ -580,9 +580,10 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
     def _linear(self, trained: list[_Member], table, y, sample_weight, deadline: float) -> tuple[Any, bool]:
         """What `fitted_linear` gives for the members' rows, and whether Ctrl-C ended it."""
         splits = [(member.training, member.held_out) for member in trained]
-        class_weight = trained[0].estimator.class_weight
+        first = trained[0].estimator
+        weights, dtype = (sample_weight, first.class_weight), first.coefs_[0].dtype
         try:
-            return fitted_linear(splits, table, y, sample_weight, class_weight, self.n_threads, deadline), False
+            return fitted_linear(splits, table, y, *weights, dtype, self.n_threads, deadline), False
         except KeyboardInterrupt:
             return None, True
 

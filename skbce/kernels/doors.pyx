@@ -39,6 +39,7 @@ from skbce.kernels.views cimport DropoutView, EncodingView, NetworkView, SampleV
 
 
 HAS_OPENMP = bool(has_openmp)
+NETWORKS_AT_ONCE = MOST_NETWORKS  # of a lookup
 GROUP_WIDTH = GROUP_COMPONENTS  # components that a lookup's group of columns has at most, or those of one column
 
 
