@@ -52,6 +52,9 @@ from skbce.onnx import ConvertsToOnnx
 
 _SEEDS = np.iinfo(np.int32).max
 
+# Seconds that members have to end their training in by themselves when Ctrl-C, or a member's error, ends the others'.
+_PATIENCE = 0.2
+
 # Rows from which on looking up pays: before that, it has the running sums of all weights to take.
 _LOOKED_UP_ROWS = 32
 
@@ -91,6 +94,7 @@ class _Crew:
         self._lock = threading.Lock()  # of the attributes below
         self._n_at_work = 0
         self._stops = False
+        self._given_up = False
         self._errors: list[BaseException] = []
         self._news: SimpleQueue[None] = SimpleQueue()  # for each member that is done with, and each thread that ends
 
@@ -127,16 +131,22 @@ class _Crew:
         return interrupted
 
     def _end(self) -> None:
-        """Wait for those at work, whose runs of steps end within 0.1 s; none begins any more."""
+        """Wait for those at work; none begins any more.
+
+        Runs of steps end within 0.1 s, and a look at the rows left out follows. What takes longer is broken off.
+        """
         self._stops = True
+        patience_ends = time.perf_counter() + _PATIENCE
         while True:
             with self._lock:
                 if not self._n_at_work:
                     return
             with suppress(Empty):
-                self._news.get(timeout=0.1)
+                self._news.get(timeout=0.05)
+            self._given_up = time.perf_counter() > patience_ends
 
     def _run(self) -> None:
+        doors.GIVEN_UP.set(lambda: self._given_up)  # in the thread's own context
         while (member := self._next()) is not None:
             try:
                 self._train(member)
@@ -537,8 +547,11 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             if np.isfinite(remaining):
                 estimator.max_time = min(max(remaining, 0.0), np.inf if max_time is None else max_time)
             with config_context(**config):  # which is a thread's own
-                member.outcome = estimator._fit(table, y, sample_weight, split=rows, observer=crew).outcome
+                outcome = estimator._fit(table, y, sample_weight, split=rows, observer=crew).outcome
             estimator.max_time = max_time
+            # One that was broken off in its first epoch has been stopped by no rows: it is as if it had not begun.
+            if outcome is not Outcome.INTERRUPTED or estimator.n_iter_:
+                member.outcome = outcome
 
         crew = _Crew(train, members)
         return crew.work(min(thread_limit(self.n_threads), len(members)))
@@ -568,17 +581,18 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         n_members, cause = len(members), "Ctrl-C" if interrupted else "max_time"
         count = Counter(member.outcome for member in members)
         template = members[0].estimator
+        n_ended = sum(count[outcome] for outcome in (Outcome.TIME_OVER, Outcome.STOPPED, Outcome.INTERRUPTED))
         planned = self.estimator is None or callable(template.learning_rate) or template.learning_rate in SCHEDULES
         news = {
             f"are left out, for {cause} came before they began": count[None],
             "are left out, for their parameters became non-finite (scale X, or lower learning_rate_init)": count[
                 Outcome.DIVERGED
             ],
-            f"had not converged when {cause} ended their training": count[Outcome.TIME_OVER] + count[Outcome.STOPPED],
+            f"had not converged when {cause} ended their training": n_ended,
             f"had not converged after max_iter={template.max_iter} epochs": 0 if planned else count[Outcome.MAX_ITER],
         }
         told = [f"{n} of {n_members} members {text}" for text, n in news.items() if n]
-        if interrupted and not (count[None] or count[Outcome.TIME_OVER] or count[Outcome.STOPPED]):
+        if interrupted and not (count[None] or n_ended):
             told.append("Ctrl-C came when all members were trained")
         if told:
             warnings.warn("; ".join(told) + ".", ConvergenceWarning, stacklevel=4)
