@@ -67,13 +67,17 @@ _TEMPERATURES = (0.1, 10.0)
 
 @dataclass
 class _Member:
-    """A network to be: its encoder's number, the rows it learns from and those it is stopped by; how training ended."""
+    """A network to be: its encoder's number, the rows it learns from and those it is stopped by.
+
+    When it is trained, how that ended, and its logits of the rows it was stopped by.
+    """
 
     estimator: BCEMLPClassifier
     encoder: int
     training: NDArray[np.int64]
     held_out: NDArray[np.int64]
     outcome: Outcome | None = None
+    logits: NDArray[np.floating] | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -334,7 +338,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
                     "No member could be trained: the parameters of each became non-finite. Scale X (StandardScaler, or "
                     "PiecewiseLinearEncoder, as encoders), or lower the estimator's learning_rate_init."
                 )
-            draft._publish(trained, encoders, tables, Y.ravel().astype(bool), labels["classes_"], sample_weight)
+            draft._publish(trained, encoders, Y.ravel().astype(bool), labels["classes_"], sample_weight)
         self._tell_of(members, interrupted)
         return self
 
@@ -547,18 +551,18 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             if np.isfinite(remaining):
                 estimator.max_time = min(max(remaining, 0.0), np.inf if max_time is None else max_time)
             with config_context(**config):  # which is a thread's own
-                outcome = estimator._fit(table, y, sample_weight, split=rows, observer=crew).outcome
+                end = estimator._fit(table, y, sample_weight, split=rows, observer=crew)
             estimator.max_time = max_time
             # One that was broken off in its first epoch has been stopped by no rows: it is as if it had not begun.
-            if outcome is not Outcome.INTERRUPTED or estimator.n_iter_:
-                member.outcome = outcome
+            if end.outcome is not Outcome.INTERRUPTED or estimator.n_iter_:
+                member.outcome, member.logits = end.outcome, end.best_logits
 
         crew = _Crew(train, members)
         return crew.work(min(thread_limit(self.n_threads), len(members)))
 
-    def _publish(self, trained: list[_Member], encoders, tables, positive, classes, sample_weight) -> None:
+    def _publish(self, trained: list[_Member], encoders, positive, classes, sample_weight) -> None:
         """Set the fitted attributes."""
-        P = _out_of_fold(trained, tables, len(positive))
+        P = _out_of_fold(trained, len(positive))
         seen = np.isfinite(P[:, 1])
         weight = None if sample_weight is None else sample_weight[seen]
         temperature = 1.0
@@ -733,11 +737,13 @@ def _where(mask: np.ndarray) -> NDArray[np.int64]:
     return np.flatnonzero(mask).astype(np.int64, copy=False)
 
 
-def _out_of_fold(members: list[_Member], tables: list, n_rows: int) -> NDArray[np.float64]:
+def _out_of_fold(members: list[_Member], n_rows: int) -> NDArray[np.float64]:
     """For each row the mean probabilities of the members that did not train on it; NaN where there is none."""
     P = np.zeros((n_rows, 2))
     for member in members:
-        P[member.held_out] += member.estimator.predict_proba(tables[member.encoder][member.held_out])
+        Y_hat = np.empty((len(member.held_out), 2), member.logits.dtype)
+        doors.class_probabilities(member.logits, Y_hat)
+        P[member.held_out] += Y_hat
     P[P[:, 1] == 0] = np.nan  # no member says 0
     return _shares(P)
 
