@@ -169,6 +169,18 @@ def test_layer_forward(rated, case, l):
     rated(doors.layer_forward, A, case.normal(n_in, n_out), case.normal(n_out), Z, **product_work(case, A, n_out))
 
 
+@cases(layers=lambda units: range(len(units) - 2))
+def test_blas_forward(rated, case, l):
+    A, Z = case.A(l), case.A(l + 1)
+    rated(np.dot, A, case.normal(A.shape[1], Z.shape[1]), Z, **product_work(case, A, Z.shape[1]))
+
+
+@cases(layers=lambda units: range(len(units) - 2))
+def test_blas_gradient(rated, case, l):
+    A, dZ = case.A(l), case.A(l + 1)
+    rated(np.dot, A.T, dZ, case.zeros(A.shape[1], dZ.shape[1]), **product_work(case, A, dZ.shape[1]))
+
+
 def product_work(case: Case, A: np.ndarray, n_out: int) -> dict[str, int]:
     """Of a product of A with n_out columns; one with a single column waits for A."""
     return {"flops": 2 * A.size * n_out} if n_out > 1 else {"bytes": case.bytes(1, A)}
@@ -198,10 +210,10 @@ def test_loss_backward(rated, case):
 @cases()
 @every_derivative
 def test_backward_below_one_unit(rated, case, f):
-    A, dZ = case.A(-2), case.A(-2)
+    A = case.A(-2)
     n = A.shape[1]
     dz, w, dw, db = case.normal(case.rows), case.normal(n), case.zeros(n), case.zeros(n)
-    rated(doors.unit_layer_backward, f, dz, w, A, dw, dZ, db, bytes=case.bytes(2, A))
+    rated(doors.unit_layer_backward, f, dz, w, A, dw, db, bytes=case.bytes(2, A))
 
 
 @cases()

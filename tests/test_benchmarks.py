@@ -251,6 +251,13 @@ print(sys.modules['dask'].__file__, sys.path[0])
     assert first == str(FOLDER)
 
 
+def test_steps_with_dead_units_are_measured():
+    table = table_of(run_script("dead_units.py", "--quick", "--parts", "2"))
+    assert [row.pop("us a step") for row in table] == ["scikit-learn", "skbce"]
+    assert all(list(row) == ["epochs to 20", "epochs to 40"] for row in table)
+    assert all(int(us) > 0 for row in table for us in row.values())
+
+
 def test_averaging_is_measured_beside_one_machine():
     pytest.importorskip("distributed", reason="the extra dask is not installed")
     options = ("--epochs", "2", "--partitions", "2", "--splits", "1")

@@ -289,3 +289,27 @@ def checks():
 @pytest.mark.parametrize(("estimator", "check"), checks())
 def test_scikit_learn_check_passes(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_weights_of_a_column_of_zeros_never_become_subnormal(n_threads):
+    # They have nothing but their L2 term. Subnormal numbers made each step of such a network ten times as long.
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 20)).astype(np.float32)
+    y = X[:, 0] > 0
+    X[:, 3] = 0
+    clf = BCEMLPClassifier((100,), alpha=1e-2, batch_size=40, learning_rate_init=0.03, max_iter=300,
+                           n_iter_no_change=300, n_threads=n_threads, random_state=0).fit(X, y)  # fmt: skip
+    assert (clf._moments[0] == 0).any()
+    for array in (*clf.coefs_, *clf.intercepts_, *clf._moments):
+        assert not np.any((array != 0) & (np.abs(array) < np.finfo(np.float32).tiny))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_training_leaves_subnormal_numbers_to_others(n_threads):
+    # In this thread, and in those that OpenMP keeps: blocks of rows are predicted on all of them.
+    X = np.full((20_000, 1), 1e-40, np.float32)
+    clf = BCEMLPClassifier((), batch_size=20_000, max_iter=3, n_threads=n_threads).fit(X, np.arange(len(X)) % 2)
+    clf.coefs_[0][...], clf.intercepts_[0][...] = 1, 0
+    np.testing.assert_array_equal(clf.decision_function(X), X[:, 0])
+    assert np.float32(1e-40) * np.float32(1) != 0

@@ -355,18 +355,22 @@ def test_gathered_rows_are_the_tables_for_any_dense_table(kind, dtype, stored):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("width", [1, 17, 300])  # the pass takes 256 columns at a time
+# The pass takes up to four vectors beside each other, of 4 to 16 numbers each.
+@pytest.mark.parametrize("width", [1, 4, 15, 16, 17, 40, 64, 100, 300])
 @pytest.mark.parametrize("rows", [1, 2, 31])
 @pytest.mark.parametrize("f", range(4), ids=ACTIVATIONS[:4])  # those that the pass is for
 def test_pass_below_one_unit_gives_what_a_layers_two_doors_give(f, rows, width, dtype):
     rng = np.random.default_rng(0)
     dz, w = rng.normal(size=(rows, 1)).astype(dtype), rng.normal(size=(width, 1)).astype(dtype)
-    A = rng.uniform(0, 1, (rows, width)).astype(dtype)
+    A = rng.uniform(-1, 1, (rows, width)).clip(0).astype(dtype)  # relu has units that are off
     dZ, dW, db = np.empty_like(A), np.empty_like(w), rng.normal(size=width).astype(dtype)
-    dZ_one, dw_one, db_one = np.full_like(A, np.nan), np.ones(width, dtype), db.copy()
+    flat_dZ, kept = guarded(A.size, dtype)
+    dZ_one, dw_one, db_one = flat_dZ.reshape(A.shape), np.ones(width, dtype), db.copy()
+    dZ_one[...] = A
     doors.layer_gradient(A, dz, dW)
     doors.layer_backward(f, A, dz, w, dZ, db)
-    doors.unit_layer_backward(f, dz[:, 0], w[:, 0], A, dw_one, dZ_one, db_one)
+    doors.unit_layer_backward(f, dz[:, 0], w[:, 0], dZ_one, dw_one, db_one)
+    assert kept()
     # Sums of at most 32 terms up to 4 or so, in another order, and one term more.
     tolerance = 32 * 4 * np.finfo(dtype).eps
     np.testing.assert_allclose(dZ_one, dZ, rtol=0, atol=tolerance)

@@ -10,6 +10,16 @@ from skbce.kernels.functions cimport (
     LEAKY_SLOPE, SELU_SCALE, SELU_SCALE_ALPHA, elu, gelu, leaky_relu, mish, selu, silu, softplus,
 )
 
+cdef extern from "tiles.h":
+    const bint HAS_TILES "SKBCE_HAS_TILES"
+    const Py_ssize_t VECTOR_BYTES "SKBCE_VECTOR_BYTES"
+    void unit_backward_float "skbce_unit_backward_float" (
+        int f, Py_ssize_t rows, Py_ssize_t n, float* A, const float* dz, const float* w, float* dw, float* db,
+    ) noexcept nogil
+    void unit_backward_double "skbce_unit_backward_double" (
+        int f, Py_ssize_t rows, Py_ssize_t n, double* A, const double* dz, const double* w, double* dw, double* db,
+    ) noexcept nogil
+
 # The order of skbce._parameters.ACTIVATIONS.
 cdef enum Activation:
     IDENTITY = 0
@@ -217,71 +227,41 @@ cdef inline void activate_backward(
         backward_strips(IDENTITY, rows, n, A, dA, db)
 
 
-cdef inline void unit_strip(
-    Activation f, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t width, const floating* A, const floating* dz,
-    const floating* w, floating* dw, floating* dZ, floating* db,
-) noexcept nogil:
-    """`unit_backward` for the first `width` <= STRIP of n columns"""
-    cdef floating b_sums[STRIP]
-    cdef floating w_sums[STRIP]
-    cdef floating weights[STRIP]
-    cdef Py_ssize_t i, k
-    cdef floating d, d_next, dz0, dz1
-    cdef const floating* a
-    cdef floating* out
-    for k in range(width):
-        b_sums[k] = db[k]
-        w_sums[k] = dw[k]
-        weights[k] = w[k]
-    for i in range(0, rows - 1, 2):
-        a = A + i * n
-        out = dZ + i * n
-        dz0 = dz[i]
-        dz1 = dz[i + 1]
-        for k in range(width):
-            w_sums[k] += dz0 * a[k] + dz1 * a[n + k]
-            d = times_derivative(f, a[k], dz0 * weights[k])
-            d_next = times_derivative(f, a[n + k], dz1 * weights[k])
-            out[k] = d
-            out[n + k] = d_next
-            b_sums[k] += d + d_next
-    if rows % 2:
-        a = A + (rows - 1) * n
-        out = dZ + (rows - 1) * n
-        dz0 = dz[rows - 1]
-        for k in range(width):
-            w_sums[k] += dz0 * a[k]
-            out[k] = times_derivative(f, a[k], dz0 * weights[k])
-            b_sums[k] += out[k]
-    for k in range(width):
-        db[k] = b_sums[k]
-        dw[k] = w_sums[k]
-
-
-cdef inline void unit_strips(
-    Activation f, Py_ssize_t rows, Py_ssize_t n, const floating* A, const floating* dz,
-    const floating* w, floating* dw, floating* dZ, floating* db,
+cdef inline void unit_rows(
+    Activation f, Py_ssize_t rows, Py_ssize_t n, floating* A, const floating* dz,
+    const floating* w, floating* dw, floating* db,
 ) noexcept nogil:
     """`unit_backward` for an f that the compiler knows"""
-    cdef Py_ssize_t j = 0
-    while j < n:
-        unit_strip(f, rows, n, min(<Py_ssize_t>STRIP, n - j), A + j, dz, w + j, dw + j, dZ + j, db + j)
-        j += STRIP
+    cdef Py_ssize_t i, k
+    cdef floating d
+    cdef floating* a
+    for i in range(rows):
+        a = A + i * n
+        for k in range(n):
+            d = times_derivative(f, a[k], dz[i] * w[k])
+            dw[k] += dz[i] * a[k]
+            db[k] += d
+            a[k] = d
 
 
 cdef inline void unit_backward(
-    Activation f, Py_ssize_t rows, Py_ssize_t n, const floating* A, const floating* dz,
-    const floating* w, floating* dw, floating* dZ, floating* db,
+    Activation f, Py_ssize_t rows, Py_ssize_t n, floating* A, const floating* dz,
+    const floating* w, floating* dw, floating* db,
 ) noexcept nogil:
-    """below one unit, z = A w + b: dw += A^T dz, dZ = (dz w^T) * f'(Z), db += sum_i dZ[i], in one pass over A"""
-    if f == RELU:
-        unit_strips(RELU, rows, n, A, dz, w, dw, dZ, db)
+    """below one unit, z = A w + b: dw += A^T dz, dZ = (dz w^T) * f'(Z) in place of A, db += sum_i dZ[i], in one pass"""
+    if HAS_TILES and n * <Py_ssize_t>sizeof(floating) >= VECTOR_BYTES:
+        if floating is float:
+            unit_backward_float(f, rows, n, A, dz, w, dw, db)
+        else:
+            unit_backward_double(f, rows, n, A, dz, w, dw, db)
+    elif f == RELU:
+        unit_rows(RELU, rows, n, A, dz, w, dw, db)
     elif f == TANH:
-        unit_strips(TANH, rows, n, A, dz, w, dw, dZ, db)
+        unit_rows(TANH, rows, n, A, dz, w, dw, db)
     elif f == LOGISTIC:
-        unit_strips(LOGISTIC, rows, n, A, dz, w, dw, dZ, db)
+        unit_rows(LOGISTIC, rows, n, A, dz, w, dw, db)
     else:
-        unit_strips(IDENTITY, rows, n, A, dz, w, dw, dZ, db)
+        unit_rows(IDENTITY, rows, n, A, dz, w, dw, db)
 
 
 cdef inline void add_rows(

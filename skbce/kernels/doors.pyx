@@ -752,17 +752,15 @@ def layer_gradient(
 
 
 def unit_layer_backward(
-    int activation, const floating[::1] dz not None, const floating[::1] w not None, const floating[:, ::1] A not None,
-    floating[::1] dw not None, floating[:, ::1] dZ_before not None, floating[::1] db_before not None,
+    int activation, const floating[::1] dz not None, const floating[::1] w not None, floating[:, ::1] A not None,
+    floating[::1] dw not None, floating[::1] db_before not None,
 ):
-    """Below one unit: what layer_backward does, and dw += A^T dz, in one pass over A."""
-    require(A.shape[0] == dz.shape[0] == dZ_before.shape[0], "dz and dZ_before have A's rows")
-    require(A.shape[1] == w.shape[0] == dw.shape[0], "w and dw have A's columns")
-    require(A.shape[1] == dZ_before.shape[1] == db_before.shape[0], "dZ_before and db_before have A's columns")
+    """Below one unit: what layer_backward does, dZ_before in place of A, and dw += A^T dz, in one pass over A."""
+    require(A.shape[0] == dz.shape[0], "dz has A's rows")
+    require(A.shape[1] == w.shape[0] == dw.shape[0] == db_before.shape[0], "w, dw and db_before have A's columns")
     with nogil:
         unit_backward(
-            <Activation>activation, A.shape[0], A.shape[1], &A[0, 0], &dz[0], &w[0], &dw[0], &dZ_before[0, 0],
-            &db_before[0],
+            <Activation>activation, A.shape[0], A.shape[1], &A[0, 0], &dz[0], &w[0], &dw[0], &db_before[0]
         )
 
 

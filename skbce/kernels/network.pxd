@@ -207,7 +207,8 @@ cdef inline void backward(
         if n_out == 1 and net.D_start[l] < 0 and has_own_backward(f):
             if not accumulate:
                 memset(dW, 0, n_in * sizeof(floating))
-            unit_backward(f, rows, n_in, A, dZ, theta + net.W_start[l], dW, dA, db)
+            dA = workspace + block_rows * net.A_start[l]
+            unit_backward(f, rows, n_in, dA, dZ, theta + net.W_start[l], dW, db)
         else:
             weights_gradient(rows, n_in, n_out, A, n_in, dZ, <floating>accumulate, dW)
             product_backward(rows, n_in, n_out, dZ, theta + net.W_start[l], dA)

@@ -63,7 +63,7 @@ cdef enum:
     # Rows x parameters below which handing work to a second thread costs more than it saves.
     MIN_SHARD_WORK = 60000
     # Neighbouring parameters that are summed over shards and updated together: they stay in the first-level cache.
-    CHUNK = 1024
+    CHUNK = 256
 
 
 cdef inline Py_ssize_t shard_count(const NetworkView* net, Py_ssize_t rows) noexcept nogil:

@@ -6,6 +6,7 @@ hear of it.
 """
 
 from skbce.kernels.parallel cimport seconds_now, thread_number
+from skbce.kernels.subnormals cimport keep_subnormals, stop_flushing
 
 cdef extern from *:
     """
@@ -46,14 +47,14 @@ cdef inline bint is_over(const Pause* pause) noexcept nogil:
 
 cdef inline bint breaks_off(Pause* pause) noexcept nogil:
     """whether the work is to end here; every thread of a region calls it between blocks"""
-    if told(&pause.over):
-        return True
-    if thread_number() == 0 and seconds_now() >= pause.next:
+    cdef unsigned int floating_point
+    if thread_number() == 0 and seconds_now() >= pause.next and not told(&pause.over):
+        floating_point = stop_flushing()
         if pause.ends(pause.asked):
             tell(&pause.over)
-            return True
+        keep_subnormals(floating_point)
         pause.next = next_pause()
-    return False
+    return told(&pause.over)
 
 
 cdef inline bint breaks_off_after(Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, Pause* pause) noexcept nogil:

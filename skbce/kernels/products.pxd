@@ -1,4 +1,4 @@
-"""The three matrix products of a layer: from tiles in registers, or on BLAS where matrices are too large or too narrow.
+"""The three matrix products of a layer: from tiles in registers, or on BLAS where matrices are too narrow.
 
 Row-major operands go to BLAS swapped (C^T = B^T A^T). A product with one column is a matrix-vector product, for which
 BLAS has another routine.
@@ -34,22 +34,15 @@ cdef extern from "tiles.h":
 
 cdef enum:
     AVX512_BYTES = 64
-    # Bytes of B, for AVX-512 of a panel of it, k rows of four vectors: half a second-level cache.
-    MOST_BYTES = 262144
-    # For AVX2, whose panels are narrow: longer rows of B lie so far apart that few sets of the first-level cache take
-    # all of a panel.
-    MOST_ROW_BYTES = 1024
 
 
-cdef inline bint tiles_pay(bint B_transposed, Py_ssize_t n, Py_ssize_t k, Py_ssize_t size) noexcept nogil:
-    """whether A op(B) is sooner there from tiles than from BLAS, op(B) being k x n of `size` bytes each"""
+cdef inline bint tiles_pay(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
+    """whether a product of n columns of `size` bytes each is sooner there from tiles than from BLAS"""
     cdef Py_ssize_t row = n * size, padded = (row + VECTOR_BYTES - 1) // max(VECTOR_BYTES, 1) * VECTOR_BYTES
     if not HAS_TILES or row < VECTOR_BYTES:
         return False
-    if VECTOR_BYTES == AVX512_BYTES:
-        # BLAS has masks for the end of a row, and is sooner where tiles leave over an eighth of the lanes idle.
-        return 7 * padded <= 8 * row and (B_transposed or k * min(row, 4 * VECTOR_BYTES) <= MOST_BYTES)
-    return B_transposed or (row <= MOST_ROW_BYTES and k * row <= MOST_BYTES)
+    # With AVX-512, BLAS masks the end of a row, and is sooner where tiles leave over an eighth of the lanes idle.
+    return VECTOR_BYTES != AVX512_BYTES or 7 * padded <= 8 * row
 
 
 cdef inline void gemm(
@@ -66,7 +59,7 @@ cdef inline void gemm(
     cdef int m_ = <int>m, n_ = <int>n, k_ = <int>k, lda_ = <int>lda, ldb_ = <int>ldb
     cdef Py_ssize_t A_row = 1 if A_transposed else lda, A_column = lda if A_transposed else 1
     cdef floating one = 1, beta = 0 if start == NULL else 1
-    if tiles_pay(B_transposed, n, k, sizeof(floating)):
+    if tiles_pay(n, sizeof(floating)):
         if floating is float:
             product_float(B_transposed, m, n, k, A, A_row, A_column, B, ldb, start, start_row, C, n)
         else:

@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t
 from skbce.kernels.network cimport summed_gradient
 from skbce.kernels.parallel cimport CHUNK, barrier, cut, seconds_now, shard_count, thread_count, thread_number
 from skbce.kernels.pauses cimport Pause, is_over
+from skbce.kernels.subnormals cimport flush_subnormals, keep_subnormals
 from skbce.kernels.table cimport are_rows, row_number
 from skbce.kernels.updates cimport ADAM, Step, UpdateRule, adam_rate, sum_of_gradient_squares, sum_of_squares, update
 from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, WorkspaceView
@@ -180,6 +181,7 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
     cdef DropoutView dropout = run.dropout
     cdef double total, squares
     cdef Step step
+    cdef unsigned int floating_point = flush_subnormals()
     step.alpha = run.rule.alpha
     while at < run.stop:
         end = min(at + run.batch_size, run.stop)
@@ -222,5 +224,6 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
             update_chunks(run.net, run.rule, &run.work, n_shards, &step, theta, moment1, moment2)
             barrier()
         at = end
+    keep_subnormals(floating_point)
     if keeps_books:
         run.n_steps = n_steps

@@ -1,11 +1,5 @@
 /* The product of two matrices from tiles, for SKBCE_REAL; tiles.h includes this once for float and once for double. */
 
-#define VECTOR SKBCE_OF_REAL(skbce_vector)
-#define LANES ((ptrdiff_t)(SKBCE_VECTOR_BYTES / sizeof(SKBCE_REAL)))
-
-/* Of elements that lie anywhere. */
-typedef SKBCE_REAL VECTOR __attribute__((vector_size(SKBCE_VECTOR_BYTES), aligned(sizeof(SKBCE_REAL)), may_alias));
-
 /* C[i, j] = start[i, j] + sum_k A[i, k] B[k, j], for `rows` x `width` elements.
 
 `vectors` of them cover a row; the last one ends where the row does, and computes again what the one before it has
@@ -16,17 +10,17 @@ SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_tile)(
     const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
     const SKBCE_REAL *start, ptrdiff_t start_row, SKBCE_REAL *C, ptrdiff_t C_row)
 {
-    const ptrdiff_t last = width - LANES;
-    VECTOR sums[SKBCE_TILE_ROWS][SKBCE_TILE_VECTORS];
+    const ptrdiff_t last = width - SKBCE_LANES;
+    SKBCE_VECTOR sums[SKBCE_TILE_ROWS][SKBCE_TILE_VECTORS];
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++) {
-            const ptrdiff_t j = v < vectors - 1 ? v * LANES : last;
-            sums[i][v] = start ? *(const VECTOR *)(start + i * start_row + j) : (VECTOR){0};
+            const ptrdiff_t j = v < vectors - 1 ? v * SKBCE_LANES : last;
+            sums[i][v] = start ? *(const SKBCE_VECTOR *)(start + i * start_row + j) : (SKBCE_VECTOR){0};
         }
     for (ptrdiff_t k = 0; k < k_stop; k++) {
-        VECTOR B_k[SKBCE_TILE_VECTORS];
+        SKBCE_VECTOR B_k[SKBCE_TILE_VECTORS];
         for (int v = 0; v < vectors; v++)
-            B_k[v] = *(const VECTOR *)(B + k * B_row + (v < vectors - 1 ? v * LANES : last));
+            B_k[v] = *(const SKBCE_VECTOR *)(B + k * B_row + (v < vectors - 1 ? v * SKBCE_LANES : last));
         for (int i = 0; i < rows; i++) {
             const SKBCE_REAL a = A[i * A_row + k * A_column];
             for (int v = 0; v < vectors; v++)
@@ -35,7 +29,7 @@ SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_tile)(
     }
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++)
-            *(VECTOR *)(C + i * C_row + (v < vectors - 1 ? v * LANES : last)) = sums[i][v];
+            *(SKBCE_VECTOR *)(C + i * C_row + (v < vectors - 1 ? v * SKBCE_LANES : last)) = sums[i][v];
 }
 
 /* The same for m rows, tile under tile. */
@@ -62,58 +56,91 @@ SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_pack)(
     ptrdiff_t width, ptrdiff_t k_stop, const SKBCE_REAL *B, ptrdiff_t B_row, SKBCE_REAL *packed)
 {
     ptrdiff_t j = 0;
-    for (; j + LANES <= width; j += LANES)
+    for (; j + SKBCE_LANES <= width; j += SKBCE_LANES)
         for (ptrdiff_t k = 0; k < k_stop; k++)
-            for (ptrdiff_t lane = 0; lane < LANES; lane++)
+            for (ptrdiff_t lane = 0; lane < SKBCE_LANES; lane++)
                 packed[k * width + j + lane] = B[(j + lane) * B_row + k];
     for (; j < width; j++)
         for (ptrdiff_t k = 0; k < k_stop; k++)
             packed[k * width + j] = B[j * B_row + k];
 }
 
-/* C = start + A op(B), for m x n elements and n >= LANES, panel beside panel. A row of the result depends on no other.
+/* packed[k, i] = A[i, k] where the rows of A lie beside each other: a column of A after the other. */
+SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_pack_block)(
+    ptrdiff_t rows, ptrdiff_t k_stop, const SKBCE_REAL *A, ptrdiff_t A_column, SKBCE_REAL *packed)
+{
+    for (ptrdiff_t k = 0; k < k_stop; k++)
+        for (ptrdiff_t i = 0; i < rows; i++)
+            packed[k * SKBCE_BLOCK_ROWS + i] = A[k * A_column + i];
+}
 
-op(B) is B, read where it lies, or B^T, whose panels are packed, so many rows at a time. */
+/* The vectors of a panel where n columns are left. Few are halved, so that no panel is much narrower than the others. */
+SKBCE_ALWAYS_INLINE int SKBCE_OF_REAL(skbce_panel_vectors)(ptrdiff_t n)
+{
+    const ptrdiff_t left = (n + SKBCE_LANES - 1) / SKBCE_LANES, most = SKBCE_TILE_VECTORS;
+    return (int)(left <= most ? left : left < 2 * most ? left / 2 : most);
+}
+
+/* C = start + A op(B), for m x n elements, n >= SKBCE_LANES and at most SKBCE_DEPTH terms: panel beside panel. */
+static void SKBCE_OF_REAL(skbce_panels)(
+    int B_transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k_stop,
+    const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
+    const SKBCE_REAL *start, ptrdiff_t start_row, SKBCE_REAL *C, ptrdiff_t C_row)
+{
+    SKBCE_REAL packed[SKBCE_DEPTH * SKBCE_TILE_VECTORS * SKBCE_VECTOR_BYTES / sizeof(SKBCE_REAL)];
+    for (ptrdiff_t j = 0; j < n;) {
+        const int vectors = SKBCE_OF_REAL(skbce_panel_vectors)(n - j);
+        const ptrdiff_t width = n - j < vectors * SKBCE_LANES ? n - j : vectors * SKBCE_LANES;
+        const SKBCE_REAL *panel = B + j;
+        ptrdiff_t panel_row = B_row;
+        if (B_transposed) {
+            SKBCE_OF_REAL(skbce_pack)(width, k_stop, B + j * B_row, B_row, packed);
+            panel = packed;
+            panel_row = width;
+        }
+#define PANEL(vectors) \
+    SKBCE_OF_REAL(skbce_panel)(vectors, width, m, k_stop, A, A_row, A_column, panel, panel_row, \
+                               start ? start + j : NULL, start_row, C + j, C_row)
+        SKBCE_FOR_PANEL(vectors)
+#undef PANEL
+        j += width;
+    }
+}
+
+/* C = start + A op(B), for m x n elements and n >= SKBCE_LANES. A row of the result depends on no other.
+
+SKBCE_DEPTH terms at a time, so that a panel of B stays in the first-level cache from tile to tile; the sums go on from
+C, which changes no bit. Where A is a transposed matrix, A_row being 1, that this cache does not hold, a block of its
+columns is packed for all panels. */
 static void SKBCE_OF_REAL(skbce_product)(
     int B_transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k_stop,
     const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
     const SKBCE_REAL *start, ptrdiff_t start_row, SKBCE_REAL *C, ptrdiff_t C_row)
 {
-    SKBCE_REAL packed[SKBCE_PACKED_ROWS * SKBCE_TILE_VECTORS * SKBCE_VECTOR_BYTES / sizeof(SKBCE_REAL)];
-    const ptrdiff_t k_most = B_transposed ? SKBCE_PACKED_ROWS : k_stop;
-    for (ptrdiff_t j = 0; j < n;) {
-        const ptrdiff_t left = (n - j + LANES - 1) / LANES;
-        /* Few left are halved, so that no panel is much narrower than the others; the last has a vector's width. */
-        const ptrdiff_t most = SKBCE_TILE_VECTORS;
-        const ptrdiff_t vectors = left <= most ? left : left < 2 * most ? left / 2 : most;
-        const ptrdiff_t width = n - j < vectors * LANES ? n - j : vectors * LANES;
-        const SKBCE_REAL *from = start ? start + j : NULL;
-        ptrdiff_t from_row = start_row;
-        for (ptrdiff_t k = 0; k < k_stop; k += k_most) {
-            const ptrdiff_t depth = k_stop - k < k_most ? k_stop - k : k_most;
-            const SKBCE_REAL *panel = B + j;
-            ptrdiff_t panel_row = B_row;
-            if (B_transposed) {
-                SKBCE_OF_REAL(skbce_pack)(width, depth, B + j * B_row + k, B_row, packed);
-                panel = packed;
-                panel_row = width;
+    SKBCE_REAL packed[SKBCE_DEPTH * SKBCE_BLOCK_ROWS];
+    const ptrdiff_t A_bytes = k_stop * A_column * (ptrdiff_t)sizeof(SKBCE_REAL);
+    const int packs = A_row == 1 && n > SKBCE_TILE_VECTORS * SKBCE_LANES && A_bytes > SKBCE_CACHE_BYTES;
+    const ptrdiff_t most_rows = packs ? SKBCE_BLOCK_ROWS : m;
+    for (ptrdiff_t k = 0; k < k_stop; k += SKBCE_DEPTH) {
+        const ptrdiff_t depth = k_stop - k < SKBCE_DEPTH ? k_stop - k : SKBCE_DEPTH;
+        const SKBCE_REAL *from = k ? C : start;
+        const ptrdiff_t from_row = k ? C_row : start_row;
+        for (ptrdiff_t i = 0; i < m; i += most_rows) {
+            const ptrdiff_t rows = m - i < most_rows ? m - i : most_rows;
+            const SKBCE_REAL *block = A + i * A_row + k * A_column;
+            ptrdiff_t block_column = A_column;
+            if (packs) {
+                if (rows == SKBCE_BLOCK_ROWS)
+                    SKBCE_OF_REAL(skbce_pack_block)(SKBCE_BLOCK_ROWS, depth, block, A_column, packed);
+                else
+                    SKBCE_OF_REAL(skbce_pack_block)(rows, depth, block, A_column, packed);
+                block = packed;
+                block_column = SKBCE_BLOCK_ROWS;
             }
-#define PANEL(vectors) \
-    SKBCE_OF_REAL(skbce_panel)(vectors, width, m, depth, A + k * A_column, A_row, A_column, panel, panel_row, \
-                               from, from_row, C + j, C_row)
-            switch (vectors) {
-#if SKBCE_TILE_VECTORS == 4
-            case 4: PANEL(4); break;
-            case 3: PANEL(3); break;
-#endif
-            case 2: PANEL(2); break;
-            default: PANEL(1);
-            }
-#undef PANEL
-            from = C + j;
-            from_row = C_row;
+            SKBCE_OF_REAL(skbce_panels)(B_transposed, rows, n, depth, block, A_row, block_column,
+                                        B_transposed ? B + k : B + k * B_row, B_row,
+                                        from ? from + i * from_row : NULL, from_row, C + i * C_row, C_row);
         }
-        j += width;
     }
 }
 
@@ -124,17 +151,17 @@ SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_entries_panel)(
     const int64_t *count, ptrdiff_t n, const SKBCE_REAL *W, SKBCE_REAL *Z)
 {
     for (ptrdiff_t i = 0; i < m; i++) {
-        VECTOR sums[SKBCE_ENTRY_VECTORS];
+        SKBCE_VECTOR sums[SKBCE_ENTRY_VECTORS];
         for (int v = 0; v < vectors; v++)
-            sums[v] = *(const VECTOR *)(Z + i * n + v * LANES);
+            sums[v] = *(const SKBCE_VECTOR *)(Z + i * n + v * SKBCE_LANES);
         for (ptrdiff_t at = i * stride; at < i * stride + count[i]; at++) {
             const SKBCE_REAL x = values[at];
             const SKBCE_REAL *W_row = W + indices[at] * n;
             for (int v = 0; v < vectors; v++)
-                sums[v] += x * *(const VECTOR *)(W_row + v * LANES);
+                sums[v] += x * *(const SKBCE_VECTOR *)(W_row + v * SKBCE_LANES);
         }
         for (int v = 0; v < vectors; v++)
-            *(VECTOR *)(Z + i * n + v * LANES) = sums[v];
+            *(SKBCE_VECTOR *)(Z + i * n + v * SKBCE_LANES) = sums[v];
     }
 }
 
@@ -145,7 +172,7 @@ static ptrdiff_t SKBCE_OF_REAL(skbce_add_entries)(
 {
     ptrdiff_t j = 0;
 #define PANELS(vectors) \
-    for (; j + vectors * LANES <= n; j += vectors * LANES) \
+    for (; j + vectors * SKBCE_LANES <= n; j += vectors * SKBCE_LANES) \
         SKBCE_OF_REAL(skbce_entries_panel)(vectors, m, stride, indices, values, count, n, W + j, Z + j)
     PANELS(SKBCE_ENTRY_VECTORS);
     PANELS(4);
@@ -153,6 +180,3 @@ static ptrdiff_t SKBCE_OF_REAL(skbce_add_entries)(
 #undef PANELS
     return j;
 }
-
-#undef VECTOR
-#undef LANES

@@ -1,7 +1,8 @@
-/* When products of matrices are computed from tiles (tile_product.h), and how large these are.
+/* When products of matrices are computed from tiles (tile_product.h), and how large these are; with the same vectors, the
+pass back through one unit (unit_pass.h).
 
-A tile of C stays in vector registers over the whole sum. Matrices are read where they lie: to pack them, as BLAS does,
-costs more than it gains for those of a layer and a batch. Only a transposed one is packed.
+A tile of C stays in vector registers over a sum of SKBCE_DEPTH terms. Matrices are read where they lie: to pack them,
+as BLAS does, costs more than it gains for those of a layer and a batch. Only transposed ones are packed.
 
 SKBCE_HAS_TILES is 0 where the compiler has no vector types, and for instruction sets without fused multiply-add, where
 BLAS picks a better one than this build's. */
@@ -25,29 +26,69 @@ BLAS picks a better one than this build's. */
 #define skbce_product_double(...) ((void)0)
 #define skbce_add_entries_float(...) 0
 #define skbce_add_entries_double(...) 0
+#define skbce_unit_backward_float(...) ((void)0)
+#define skbce_unit_backward_double(...) ((void)0)
 #endif
 
 #if SKBCE_HAS_TILES
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of a transposed matrix: with four vectors beside each other, 64 kB of the stack. */
-#define SKBCE_PACKED_ROWS 256
+/* Terms of a sum that a panel of B has rows for: with four vectors beside each other it takes 32 kB. Of 64 to 384, this
+and 192 were soonest for layers of 64 to 4096 units. */
+#define SKBCE_DEPTH 128
+/* Columns of a transposed A that are packed at a time: whole tiles, 24 kB in float32. */
+#define SKBCE_BLOCK_ROWS (8 * SKBCE_TILE_ROWS)
+/* Twice a first-level cache: what is smaller gains nothing from being packed. */
+#define SKBCE_CACHE_BYTES 65536
 
 /* Sums of a row that entries are added to, beside a vector of W and one of x in 16 registers. */
 #define SKBCE_ENTRY_VECTORS 8
 
 #define SKBCE_ALWAYS_INLINE static inline __attribute__((always_inline))
 
+/* The vectors of a panel as a constant, for PANEL(vectors). */
+#if SKBCE_TILE_VECTORS == 4
+#define SKBCE_FOR_PANEL(vectors) \
+    switch (vectors) { \
+    case 4: PANEL(4); break; \
+    case 3: PANEL(3); break; \
+    case 2: PANEL(2); break; \
+    default: PANEL(1); \
+    }
+#else
+#define SKBCE_FOR_PANEL(vectors) \
+    if (vectors == 2) { \
+        PANEL(2); \
+    } else { \
+        PANEL(1); \
+    }
+#endif
+
+/* The order of skbce._parameters.ACTIVATIONS. */
+enum { SKBCE_IDENTITY, SKBCE_LOGISTIC, SKBCE_TANH, SKBCE_RELU };
+
+/* Of elements that lie anywhere. */
+#define SKBCE_VECTOR SKBCE_OF_REAL(skbce_vector)
+typedef float skbce_vector_float __attribute__((vector_size(SKBCE_VECTOR_BYTES), aligned(4), may_alias));
+typedef double skbce_vector_double __attribute__((vector_size(SKBCE_VECTOR_BYTES), aligned(8), may_alias));
+/* Of their bits, as comparisons give them. */
+#define SKBCE_BITS SKBCE_OF_REAL(skbce_bits)
+typedef int32_t skbce_bits_float __attribute__((vector_size(SKBCE_VECTOR_BYTES)));
+typedef int64_t skbce_bits_double __attribute__((vector_size(SKBCE_VECTOR_BYTES)));
+#define SKBCE_LANES ((ptrdiff_t)(SKBCE_VECTOR_BYTES / sizeof(SKBCE_REAL)))
+
 #define SKBCE_REAL float
 #define SKBCE_OF_REAL(name) name##_float
 #include "tile_product.h"
+#include "unit_pass.h"
 #undef SKBCE_REAL
 #undef SKBCE_OF_REAL
 
 #define SKBCE_REAL double
 #define SKBCE_OF_REAL(name) name##_double
 #include "tile_product.h"
+#include "unit_pass.h"
 #undef SKBCE_REAL
 #undef SKBCE_OF_REAL
 #endif
