@@ -21,6 +21,7 @@ cdef extern from *:
     """
     bint told "skbce_told" (const int* flag) noexcept nogil
     void tell "skbce_tell" (int* flag) noexcept nogil
+    bint unlikely(bint condition) noexcept nogil  # so that what follows lies out of the way of small steps
 
 cdef enum:
     # Multiply-adds of a layer after which the clock is read: some 10 us, beside which that is nothing.
@@ -42,13 +43,13 @@ cdef inline double next_pause() noexcept nogil:
 
 cdef inline bint is_over(const Pause* pause) noexcept nogil:
     """whether the work was broken off, as far as this thread has heard"""
-    return told(&pause.over)
+    return unlikely(told(&pause.over))
 
 
 cdef inline bint breaks_off(Pause* pause) noexcept nogil:
     """whether the work is to end here; every thread of a region calls it between blocks"""
     cdef unsigned int floating_point
-    if thread_number() == 0 and seconds_now() >= pause.next and not told(&pause.over):
+    if thread_number() == 0 and unlikely(seconds_now() >= pause.next) and not told(&pause.over):
         floating_point = stop_flushing()
         if pause.ends(pause.asked):
             tell(&pause.over)
@@ -59,4 +60,4 @@ cdef inline bint breaks_off(Pause* pause) noexcept nogil:
 
 cdef inline bint breaks_off_after(Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, Pause* pause) noexcept nogil:
     """`breaks_off` between layers, after a product of this shape"""
-    return <double>rows * n_in * n_out >= WORTH_A_LOOK and breaks_off(pause)
+    return unlikely(<double>rows * n_in * n_out >= WORTH_A_LOOK) and breaks_off(pause)
