@@ -674,8 +674,9 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
     ) -> "_End":
         """Validate, train and set the attributes.
 
-        `split` has the row numbers to train on and to validate on, where they are not to be drawn; `observer` looks on
-        where no callbacks do, and `watched_as` is the estimator that these are told of.
+        `split` has the row numbers to train on and to validate on, where they are not to be drawn, and the end then has
+        the logits of the latter; `observer` looks on where no callbacks do, and `watched_as` is the estimator that
+        these are told of.
         """  # fmt: skip
         self._check_combinations(validation)
         dtype = self._precision(continues)
@@ -711,6 +712,8 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
                 )
         if tasks is not None:
             end.tell_callbacks = lambda: tasks.fit_ends(theta, history)
+        if split is not None:
+            end.best_logits = held_out.best_logits
         return end
 
     def _tell_of(self, end: "_End") -> None:
@@ -912,7 +915,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         metric = {None: "accuracy", "loss": "loss"}.get(self.scoring) if not callable(self.scoring) else None
         if metric is None:
             metric = self._metric(X_val, watched, layout, labels)
-        return HeldOut(layout, watched, dtype, thread_limit(self.n_threads), metric)
+        return HeldOut(layout, watched, dtype, thread_limit(self.n_threads), metric, keeps_best=split is not None)
 
     def _metric(self, X, watched: Sample, layout: Layout, labels: dict) -> Callable[[np.ndarray], float]:
         """`scoring` on the watched rows, as a function of theta."""
@@ -1173,6 +1176,7 @@ class _End:
     outcome: Outcome
     message: str = ""
     tell_callbacks: Callable[[], None] = lambda: None
+    best_logits: np.ndarray | None = None
 
 
 def _takes_sample_weight(scorer: Callable[..., float]) -> bool:

@@ -53,6 +53,9 @@ from skbce.onnx import ConvertsToOnnx
 
 _SEEDS = np.iinfo(np.int32).max
 
+# Seconds that members have to end their training in by themselves when Ctrl-C, or a member's error, ends the others'.
+_PATIENCE = 0.2
+
 # Rows from which on looking up pays: before that, it has the running sums of all weights to take.
 _LOOKED_UP_ROWS = 32
 
@@ -65,13 +68,17 @@ _TEMPERATURES = (0.1, 10.0)
 
 @dataclass
 class _Member:
-    """A network to be: its encoder's number, the rows it learns from and those it is stopped by; how training ended."""
+    """A network to be: its encoder's number, the rows it learns from and those it is stopped by.
+
+    When it is trained, how that ended, and its logits of the rows it was stopped by.
+    """
 
     estimator: BCEMLPClassifier
     encoder: int
     training: NDArray[np.int64]
     held_out: NDArray[np.int64]
     outcome: Outcome | None = None
+    logits: NDArray[np.floating] | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -92,6 +99,7 @@ class _Crew:
         self._lock = threading.Lock()  # of the attributes below
         self._n_at_work = 0
         self._stops = False
+        self._given_up = False
         self._errors: list[BaseException] = []
         self._news: SimpleQueue[None] = SimpleQueue()  # for each member that is done with, and each thread that ends
 
@@ -128,16 +136,22 @@ class _Crew:
         return interrupted
 
     def _end(self) -> None:
-        """Wait for those at work, whose runs of steps end within 0.1 s; none begins any more."""
+        """Wait for those at work; none begins any more.
+
+        Runs of steps end within 0.1 s, and a look at the rows left out follows. What takes longer is broken off.
+        """
         self._stops = True
+        patience_ends = time.perf_counter() + _PATIENCE
         while True:
             with self._lock:
                 if not self._n_at_work:
                     return
             with suppress(Empty):
-                self._news.get(timeout=0.1)
+                self._news.get(timeout=0.05)
+            self._given_up = time.perf_counter() > patience_ends
 
     def _run(self) -> None:
+        doors.GIVEN_UP.set(lambda: self._given_up)  # in the thread's own context
         while (member := self._next()) is not None:
             try:
                 self._train(member)
@@ -344,7 +358,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             linear = None
             if self.linear_share != 0 and not interrupted:
                 linear, interrupted = draft._linear(trained, tables[0], y, sample_weight, deadline)
-            draft._publish(trained, encoders, tables, linear, Y.ravel().astype(bool), labels["classes_"], sample_weight)
+            draft._publish(trained, encoders, linear, Y.ravel().astype(bool), labels["classes_"], sample_weight)
         self._tell_of(members, interrupted)
         return self
 
@@ -571,8 +585,11 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             if np.isfinite(remaining):
                 estimator.max_time = min(max(remaining, 0.0), np.inf if max_time is None else max_time)
             with config_context(**config):  # which is a thread's own
-                member.outcome = estimator._fit(table, y, sample_weight, split=rows, observer=crew).outcome
+                end = estimator._fit(table, y, sample_weight, split=rows, observer=crew)
             estimator.max_time = max_time
+            # One that was broken off in its first epoch has been stopped by no rows: it is as if it had not begun.
+            if end.outcome is not Outcome.INTERRUPTED or estimator.n_iter_:
+                member.outcome, member.logits = end.outcome, end.best_logits
 
         crew = _Crew(train, members)
         return crew.work(min(thread_limit(self.n_threads), len(members)))
@@ -587,9 +604,9 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         except KeyboardInterrupt:
             return None, True
 
-    def _publish(self, trained: list[_Member], encoders, tables, linear, positive, classes, sample_weight) -> None:
+    def _publish(self, trained: list[_Member], encoders, linear, positive, classes, sample_weight) -> None:
         """Set the fitted attributes."""
-        P = _out_of_fold(trained, tables, len(positive))
+        P = _out_of_fold(trained, len(positive))
         seen = np.isfinite(P[:, 1])
         weight = None if sample_weight is None else sample_weight[seen]
         share = 0.0
@@ -620,17 +637,18 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
         n_members, cause = len(members), "Ctrl-C" if interrupted else "max_time"
         count = Counter(member.outcome for member in members)
         template = members[0].estimator
+        n_ended = sum(count[outcome] for outcome in (Outcome.TIME_OVER, Outcome.STOPPED, Outcome.INTERRUPTED))
         planned = self.estimator is None or callable(template.learning_rate) or template.learning_rate in SCHEDULES
         news = {
             f"are left out, for {cause} came before they began": count[None],
             "are left out, for their parameters became non-finite (scale X, or lower learning_rate_init)": count[
                 Outcome.DIVERGED
             ],
-            f"had not converged when {cause} ended their training": count[Outcome.TIME_OVER] + count[Outcome.STOPPED],
+            f"had not converged when {cause} ended their training": n_ended,
             f"had not converged after max_iter={template.max_iter} epochs": 0 if planned else count[Outcome.MAX_ITER],
         }
         told = [f"{n} of {n_members} members {text}" for text, n in news.items() if n]
-        if interrupted and not (count[None] or count[Outcome.TIME_OVER] or count[Outcome.STOPPED]):
+        if interrupted and not (count[None] or n_ended):
             told.append("Ctrl-C came when all members were trained")
         if told:
             warnings.warn("; ".join(told) + ".", ConvergenceWarning, stacklevel=4)
@@ -771,11 +789,13 @@ def _where(mask: np.ndarray) -> NDArray[np.int64]:
     return np.flatnonzero(mask).astype(np.int64, copy=False)
 
 
-def _out_of_fold(members: list[_Member], tables: list, n_rows: int) -> NDArray[np.float64]:
+def _out_of_fold(members: list[_Member], n_rows: int) -> NDArray[np.float64]:
     """For each row the mean probabilities of the members that did not train on it; NaN where there is none."""
     P = np.zeros((n_rows, 2))
     for member in members:
-        P[member.held_out] += member.estimator.predict_proba(tables[member.encoder][member.held_out])
+        Y_hat = np.empty((len(member.held_out), 2), member.logits.dtype)
+        doors.class_probabilities(member.logits, Y_hat)
+        P[member.held_out] += Y_hat
     P[P[:, 1] == 0] = np.nan  # no member says 0
     return _shares(P)
 

@@ -685,7 +685,9 @@ def calls_of_fit(monkeypatch, before=lambda k, estimator: None, after=lambda k, 
 
 
 def diverges(*numbers):
-    return lambda k, estimator, end: SimpleNamespace(outcome=Outcome.DIVERGED) if k in numbers else end
+    return lambda k, estimator, end: (
+        SimpleNamespace(outcome=Outcome.DIVERGED, best_logits=None) if k in numbers else end
+    )
 
 
 def test_a_member_that_diverges_is_left_out(monkeypatch):
@@ -845,7 +847,7 @@ def test_ctrl_c_before_a_model_goes_on_up(monkeypatch):
     def press(k, estimator, end):
         if k == 0:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        return SimpleNamespace(outcome=Outcome.DIVERGED)
+        return SimpleNamespace(outcome=Outcome.DIVERGED, best_logits=None)
 
     calls_of_fit(monkeypatch, after=press)
     with pytest.raises(KeyboardInterrupt):

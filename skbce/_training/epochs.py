@@ -126,8 +126,11 @@ class EpochTraining:
 
     def settled(self, outcome: Outcome) -> Outcome:
         """The outcome, with theta finite, and at the best score where one is watched."""
-        if outcome is Outcome.INTERRUPTED and not self._is_sound():
-            outcome = Outcome.DIVERGED
+        if outcome is Outcome.INTERRUPTED and not self._is_harmless():
+            # Whether that is sound can take as long to tell as half an epoch, which who pressed Ctrl-C will not wait.
+            if not np.isfinite(self.theta).all():
+                outcome = Outcome.DIVERGED
+            self.theta[...] = self._finite_theta
         # Adam stands still, in silence, where the squares of its gradients overflow.
         if not all(np.isfinite(moment).all() for moment in self.optimizer.moments):
             outcome = Outcome.DIVERGED
@@ -173,9 +176,13 @@ class EpochTraining:
         self._scheduled_epochs += 1
         return float(settings.learning_rate_init) * factors
 
+    def _is_harmless(self) -> bool:
+        """Whether the parameters are ones to go on with, as far as they alone can tell."""
+        return bool(np.isfinite(self.theta).all())
+
     def _is_sound(self) -> bool:
         """Whether the parameters are ones to go on with."""
-        return bool(np.isfinite(self.theta).all())
+        return self._is_harmless()
 
     def _record(self, cost: float, n_rows: int, score: float | None, loss: float | None) -> None:
         """Book the epoch: curves, best values, the count of epochs without improvement, the next learning rate."""
@@ -281,13 +288,16 @@ class StochasticTraining(EpochTraining):
         self._harmless = np.finfo(theta.dtype).max ** (0.5 / len(layout.shapes)) / max(layout.units)
         self._masks = {"dropout": layout.dropout, "dropout_seed": dropout_seed} if layout.dropout is not None else {}
 
+    def _is_harmless(self) -> bool:
+        """Whether the parameters are so small that the logits of no rows can overflow; NaN is not."""
+        return bool(max(self.theta.max(), -self.theta.min()) <= self._harmless)
+
     def _is_sound(self) -> bool:
         """Whether the parameters are finite, and where they are very large, the logits of all rows too."""
         theta, sample = self.theta, self.sample
-        largest = max(theta.max(), -theta.min())
-        if largest <= self._harmless:
+        if self._is_harmless():
             return True
-        if not np.isfinite(largest):
+        if not np.isfinite(theta).all():
             return False
         Z = np.empty((sample.n_rows, self.layout.units[-1]), theta.dtype)
         fill_logits(self.layout, theta, sample.table, sample.order, Z, self._work.n_threads)

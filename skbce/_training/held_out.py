@@ -23,6 +23,8 @@ class HeldOut:
     n_threads : int
     metric : "accuracy", "loss" or callable(theta) -> float
         Accuracy is the share of rows, by weight, whose outputs are all right; "loss" scores minus the loss.
+    keeps_best : bool
+        Whether `best_logits` has those of the theta that scored best.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class HeldOut:
         dtype,
         n_threads: int,
         metric: str | Callable[[np.ndarray], float] = "accuracy",
+        keeps_best: bool = False,
     ):
         rows = slice(None) if sample.order is None else sample.order
         self._layout = layout
@@ -44,9 +47,18 @@ class HeldOut:
         self._metric = metric
         self._Z = np.empty(self._Y.shape, dtype)
         self._losses = np.empty(self._Y.shape, dtype)
+        self._best_score = -np.inf
+        self.best_logits = np.empty(self._Y.shape, dtype) if keeps_best else None
 
     def __call__(self, theta: np.ndarray) -> tuple[float, float]:
         """Score (larger is better) and binary cross-entropy (nats per sample)."""
+        score, loss = self._score_and_loss(theta)
+        if self.best_logits is not None and score > self._best_score:
+            self._best_score = score
+            self.best_logits[...] = self._Z
+        return score, loss
+
+    def _score_and_loss(self, theta: np.ndarray) -> tuple[float, float]:
         fill_logits(self._layout, theta, self._table, self._rows, self._Z, self._n_threads)
         loss = float(doors.output_loss(self._Z, self._Y, self._weight, self._losses) / self._total)
         if self._metric == "accuracy":

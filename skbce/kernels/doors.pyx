@@ -2,11 +2,17 @@
 
 A door turns arrays into pointers, lets the GIL go and makes one call for a whole run of work. What is wrong with values
 is found above; but whatever Python hands over, no door lets a kernel read or write outside an array.
+
+Work over many rows pauses for signals (kernels/pauses.pxd); what a handler raises ends it, and the door raises it. What
+was to be written is then undefined, but theta and moments are those of the last whole step.
 """
+
+from contextvars import ContextVar
 
 import numpy as np
 
 from cython cimport floating
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport parallel
 from libc.limits cimport INT_MAX
@@ -28,6 +34,7 @@ from skbce.kernels.network cimport fill_input_gradients, fill_logits, is_apart, 
 from skbce.kernels.parallel cimport (
     MAX_SHARDS, has_openmp, max_threads, seconds_now, shard_count, thread_count, thread_number,
 )
+from skbce.kernels.pauses cimport Pause, is_over, next_pause
 from skbce.kernels.products cimport product_backward, product_forward, weights_gradient
 from skbce.kernels.shuffle cimport BitGenerator, shuffle_rows
 from skbce.kernels.steps cimport (
@@ -41,6 +48,38 @@ from skbce.kernels.views cimport DropoutView, EncodingView, NetworkView, SampleV
 HAS_OPENMP = bool(has_openmp)
 NETWORKS_AT_ONCE = MOST_NETWORKS  # of a lookup
 GROUP_WIDTH = GROUP_COMPONENTS  # components that a lookup's group of columns has at most, or those of one column
+
+# Whether the one who waits for this thread has given up: a function, or None. Work then ends at its next pause.
+GIVEN_UP = ContextVar("GIVEN_UP", default=None)
+
+
+cdef bint ends(void* raised) noexcept with gil:
+    """Of a Pause: run the handlers of signals that came, and keep what they raise in a list."""
+    try:
+        PyErr_CheckSignals()
+        given_up = GIVEN_UP.get()
+        if given_up is not None and given_up():
+            raise KeyboardInterrupt
+    except BaseException as error:
+        (<list>raised).append(error)
+        return True
+    return False
+
+
+cdef Pause pauses(list raised) noexcept:
+    cdef Pause pause
+    pause.ends = ends
+    pause.asked = <void*>raised
+    pause.next = next_pause()
+    pause.over = 0
+    return pause
+
+
+cdef int raise_from(list raised) except -1:
+    """what broke the work off, if it was"""
+    if raised:
+        raise raised[0]
+    return 0
 
 
 cdef int require(bint holds, str what) except -1:
@@ -334,6 +373,9 @@ def run_steps(
     run.deadline = seconds_now() + seconds
     run.cost_sum = cost_sum
     run.rows_counted = run.n_steps = 0
+    cdef list raised = []
+    cdef Pause pause = pauses(raised)
+    run.pause = &pause
     run.strays = False
     n_threads = min(n_threads, blocks.shape[0], shard_count(run.net, batch_size))
     with nogil:
@@ -343,6 +385,7 @@ def run_steps(
         else:
             with parallel(num_threads=n_threads):
                 steps.run_steps(&run, &theta[0], &moment1[0], moment2_at)
+    raise_from(raised)
     require(not run.strays, "row_ids names rows that X does not have")
     return run.stop, run.cost_sum, run.rows_counted, run.n_steps
 
@@ -371,10 +414,14 @@ def cost_and_gradient(
     cdef Py_ssize_t n_shards = shard_count(net, n_rows)
     cdef double loss, total
     cdef floating decay = alpha, scale
+    cdef list raised = []
+    cdef Pause pause = pauses(raised)
     n_threads = min(n_threads, blocks.shape[0], n_shards)
     with nogil:
         with parallel(num_threads=n_threads):
-            shard_gradients(net, &sample, &masks, &work, &theta[0], 0, n_rows, n_shards)
+            shard_gradients(net, &sample, &masks, &work, &theta[0], 0, n_rows, n_shards, &pause)
+    raise_from(raised)
+    with nogil:
         total = total_weight(&sample, &theta[0], 0, n_rows)
         loss = sum_of(n_shards, work.losses)
         if alpha > 0:
@@ -404,15 +451,22 @@ def logits(
     cdef Py_ssize_t block_size = blocks.shape[1], n_rows = Z.shape[0]
     cdef floating* block = &blocks[0, 0]
     cdef bint theta_is_finite, Z_is_finite
+    cdef list raised = []
+    cdef Pause pause = pauses(raised)
     n_threads = min(n_threads, blocks.shape[0])
     with nogil:
         theta_is_finite = are_finite(theta.shape[0], &theta[0])
         if n_threads == 1:
-            fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
+            fill_logits(
+                &network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &pause, &Z[0, 0]
+            )
         else:
             with parallel(num_threads=n_threads):
-                fill_logits(&network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &Z[0, 0])
-        Z_is_finite = are_finite(n_rows * Z.shape[1], &Z[0, 0])
+                fill_logits(
+                    &network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &pause, &Z[0, 0]
+                )
+        Z_is_finite = not is_over(&pause) and are_finite(n_rows * Z.shape[1], &Z[0, 0])
+    raise_from(raised)
     return theta_is_finite, Z_is_finite
 
 
@@ -427,12 +481,15 @@ def input_gradients(
     require(0 <= output < network.view.units[network.view.n_layers], "output is one of the network's")
     cdef Py_ssize_t block_size = blocks.shape[1], n_rows = dX.shape[0]
     cdef floating* block = &blocks[0, 0]
+    cdef list raised = []
+    cdef Pause pause = pauses(raised)
     n_threads = min(n_threads, blocks.shape[0])
     with nogil:
         with parallel(num_threads=n_threads):
             fill_input_gradients(
-                &network.view, &theta[0], &X.view, output, block_rows, block_size, block, n_rows, &dX[0, 0]
+                &network.view, &theta[0], &X.view, output, block_rows, block_size, block, n_rows, &pause, &dX[0, 0]
             )
+    raise_from(raised)
 
 
 cdef EncodingView encoding_view(
@@ -469,12 +526,15 @@ def encode_columns(
     cdef EncodingView plan = encoding_view(X, places, robust, edges, out.shape[1])
     require(n_threads >= 1, "there is a thread")
     require(out.shape[0] == X.view.n_rows, "the output has X's rows")
+    cdef list raised = []
+    cdef Pause pause = pauses(raised)
     with nogil:
         if n_threads == 1:
-            encode_rows(&X.view, &plan, 0, 1, &out[0, 0])
+            encode_rows(&X.view, &plan, 0, 1, &pause, &out[0, 0])
         else:
             with parallel(num_threads=n_threads):
-                encode_rows(&X.view, &plan, thread_number(), thread_count(), &out[0, 0])
+                encode_rows(&X.view, &plan, thread_number(), thread_count(), &pause, &out[0, 0])
+    raise_from(raised)
 
 
 cdef int take_networks(
@@ -517,12 +577,15 @@ def looked_up_logits(
     require(n_threads >= 1 and memory.shape[0] >= 1, "there is a thread, and memory for it")
     require(memory.shape[1] >= lookup.n_networks * (lookup.sums_size + lookup.workspace_size), "memory holds a block")
     n_threads = min(n_threads, memory.shape[0])
+    cdef list raised = []
+    cdef Pause pause = pauses(raised)
     with nogil:
         if n_threads == 1:
-            fill_looked_up(&lookup, &X.view, &plan, memory.shape[1], &memory[0, 0], n_rows, &Z[0, 0])
+            fill_looked_up(&lookup, &X.view, &plan, memory.shape[1], &memory[0, 0], n_rows, &pause, &Z[0, 0])
         else:
             with parallel(num_threads=n_threads):
-                fill_looked_up(&lookup, &X.view, &plan, memory.shape[1], &memory[0, 0], n_rows, &Z[0, 0])
+                fill_looked_up(&lookup, &X.view, &plan, memory.shape[1], &memory[0, 0], n_rows, &pause, &Z[0, 0])
+    raise_from(raised)
     finite = []
     for m in range(lookup.n_networks):
         finite.append(bool(lookup.is_finite[m] and are_finite(n_rows, &Z[m, 0])))

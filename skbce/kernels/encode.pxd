@@ -14,6 +14,7 @@ from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t
 
 from skbce.kernels.parallel cimport cut
+from skbce.kernels.pauses cimport Pause, breaks_off
 from skbce.kernels.table cimport stored
 from skbce.kernels.views cimport EncodingView, TableView
 
@@ -126,12 +127,12 @@ cdef inline void encode_tile(
 
 
 cdef inline void encode_rows(
-    const TableView* X, const EncodingView* plan, Py_ssize_t part, Py_ssize_t n_parts, float* out
+    const TableView* X, const EncodingView* plan, Py_ssize_t part, Py_ssize_t n_parts, Pause* pause, float* out
 ) noexcept nogil:
     """out[i] = the encodings of X[i], column after column, for one part of the rows"""
     cdef Py_ssize_t start = cut(X.n_rows, n_parts, part)
     cdef Py_ssize_t stop = cut(X.n_rows, n_parts, part + 1)
-    while start < stop:
+    while start < stop and not breaks_off(pause):
         encode_tile(X, plan, start, min(<Py_ssize_t>TILE, stop - start), out + start * plan.width)
         start += TILE
 

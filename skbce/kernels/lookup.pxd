@@ -13,6 +13,7 @@ from skbce.kernels.elementary cimport are_finite
 from skbce.kernels.encode cimport TILE, encode_tile_entries
 from skbce.kernels.network cimport forward_above
 from skbce.kernels.parallel cimport thread_count, thread_number
+from skbce.kernels.pauses cimport Pause, breaks_off
 from skbce.kernels.products cimport add_entries
 from skbce.kernels.views cimport EncodingView, NetworkView, TableView
 
@@ -175,7 +176,7 @@ cdef inline void add_group(
 
 cdef inline void fill_looked_up(
     LookupView* lookup, const TableView* X, const EncodingView* plan, Py_ssize_t memory_size, floating* memory,
-    Py_ssize_t n_rows, floating* Z,
+    Py_ssize_t n_rows, Pause* pause, floating* Z,
 ) noexcept nogil:
     """Z[L] of n_rows rows, network after network; each thread of the region takes every n-th block"""
     cdef Py_ssize_t block = thread_number(), at, rows, m = thread_number()
@@ -185,7 +186,7 @@ cdef inline void fill_looked_up(
     while m < lookup.n_networks:
         lookup.is_finite[m] = are_finite(lookup.net[m].n_parameters, <const floating*>lookup.theta[m])
         m += thread_count()
-    while block * lookup.block_rows < n_rows:
+    while block * lookup.block_rows < n_rows and not breaks_off(pause):
         at = block * lookup.block_rows
         rows = min(lookup.block_rows, n_rows - at)
         first_layers(lookup, X, plan, at, rows, memory)

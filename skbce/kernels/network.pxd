@@ -20,6 +20,7 @@ from skbce.kernels.activations cimport (
 from skbce.kernels.dropout cimport drop
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.parallel cimport thread_count, thread_number
+from skbce.kernels.pauses cimport Pause, breaks_off, breaks_off_after, is_over
 from skbce.kernels.products cimport product_backward, product_forward, weights_gradient
 from skbce.kernels.table cimport csr_add_gradient, csr_add_product, gather_rows, row_number
 from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, TableView
@@ -120,12 +121,12 @@ cdef inline Activation derivative_at(
 cdef inline floating* forward(
     const NetworkView* net, const floating* theta,
     const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows,
-    Py_ssize_t block_rows, floating* workspace, bint keeps_D, const DropoutView* dropout,
+    Py_ssize_t block_rows, floating* workspace, bint keeps_D, const DropoutView* dropout, Pause* pause,
     const floating** A_0, Py_ssize_t* lda_0,
 ) noexcept nogil:
     """A[1] .. A[L-1] and Z[L], the logits, which it returns; A_0 and lda_0 tell where the input lies.
 
-    With keeps_D also D, for `backward`, in layers that store it, and their dropout.
+    With keeps_D also D, for `backward`, in layers that store it, and their dropout. Broken off, it leaves what it has.
     """
     cdef Py_ssize_t l, n_in, n_out, lda
     cdef const floating* A = workspace
@@ -151,6 +152,8 @@ cdef inline floating* forward(
                 )
             else:
                 activate(<Activation>net.f[l + 1], rows * n_out, Z)
+        if breaks_off_after(rows, n_in, n_out, pause):
+            break
         A = Z
         lda = n_out
     return Z
@@ -178,7 +181,7 @@ cdef inline void backward(
     const NetworkView* net, const floating* theta,
     const TableView* X, const int64_t* row_ids, Py_ssize_t start, Py_ssize_t rows,
     Py_ssize_t block_rows, floating* workspace, const floating* A_0, Py_ssize_t lda_0,
-    const floating* dZ_L, bint accumulate, floating* gradient,
+    const floating* dZ_L, bint accumulate, Pause* pause, floating* gradient,
 ) noexcept nogil:
     """sums over the block's rows of dW[l] and db[l], differentiates `forward`; added to `gradient` or written to it"""
     cdef Py_ssize_t l = net.n_layers, n_in, n_out
@@ -211,6 +214,8 @@ cdef inline void backward(
             product_backward(rows, n_in, n_out, dZ, theta + net.W_start[l], dA)
             f = derivative_at(net, l, rows, block_rows, workspace, &A)
             activate_backward(f, rows, n_in, A, dA, db)
+        if breaks_off_after(rows, n_in, n_out, pause):
+            return
         dZ = dA
     n_in = net.units[0]
     n_out = net.units[1]
@@ -240,7 +245,7 @@ cdef inline void gather_targets(
 cdef inline double block_gradient(
     const NetworkView* net, const floating* theta, const SampleView* sample, const DropoutView* dropout,
     Py_ssize_t start, Py_ssize_t rows, Py_ssize_t block_rows, floating* workspace,
-    bint accumulate, floating* gradient,
+    bint accumulate, Pause* pause, floating* gradient,
 ) noexcept nogil:
     """the summed loss of rows start .. start + rows, and its gradient"""
     cdef Py_ssize_t n_outputs = net.units[net.n_layers], lda_0
@@ -254,27 +259,30 @@ cdef inline double block_gradient(
     if sample.weight == NULL:
         weight = NULL
     Z = forward(
-        net, theta, &sample.X, sample.row_ids, start, rows, block_rows, workspace, True, dropout, &A_0, &lda_0
+        net, theta, &sample.X, sample.row_ids, start, rows, block_rows, workspace, True, dropout, pause, &A_0, &lda_0
     )
+    if is_over(pause):
+        return 0
     loss = loss_forward(rows, n_outputs, Z, Y, weight, losses)
     loss_backward(rows, n_outputs, Z, Y, weight, Z)
     backward(
         net, theta, &sample.X, sample.row_ids, start, rows, block_rows, workspace, A_0, lda_0,
-        Z, accumulate, gradient,
+        Z, accumulate, pause, gradient,
     )
     return loss
 
 
 cdef inline double summed_gradient(
     const NetworkView* net, const floating* theta, const SampleView* sample, const DropoutView* dropout,
-    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t block_rows, floating* workspace, floating* gradient,
+    Py_ssize_t start, Py_ssize_t stop, Py_ssize_t block_rows, floating* workspace, Pause* pause, floating* gradient,
 ) noexcept nogil:
     """the summed loss of rows start .. stop, and its gradient, block after block"""
     cdef Py_ssize_t at = start
     cdef double loss = 0
-    while at < stop:
+    while at < stop and not (at > start and breaks_off(pause)):
         loss += block_gradient(
-            net, theta, sample, dropout, at, min(block_rows, stop - at), block_rows, workspace, at > start, gradient
+            net, theta, sample, dropout, at, min(block_rows, stop - at), block_rows, workspace, at > start, pause,
+            gradient,
         )
         at += block_rows
     return loss
@@ -282,7 +290,7 @@ cdef inline double summed_gradient(
 
 cdef inline void fill_logits(
     const NetworkView* net, const floating* theta, const TableView* X, const int64_t* row_ids,
-    Py_ssize_t block_rows, Py_ssize_t block_size, floating* blocks, Py_ssize_t n_rows, floating* Z,
+    Py_ssize_t block_rows, Py_ssize_t block_size, floating* blocks, Py_ssize_t n_rows, Pause* pause, floating* Z,
 ) noexcept nogil:
     """Z[L] of n_rows rows; each thread of the region takes every n-th block"""
     cdef Py_ssize_t block = thread_number(), at, rows, n_outputs = net.units[net.n_layers], lda_0
@@ -292,7 +300,9 @@ cdef inline void fill_logits(
     while block * block_rows < n_rows:
         at = block * block_rows
         rows = min(block_rows, n_rows - at)
-        Z_block = forward(net, theta, X, row_ids, at, rows, block_rows, workspace, False, NULL, &A_0, &lda_0)
+        Z_block = forward(net, theta, X, row_ids, at, rows, block_rows, workspace, False, NULL, pause, &A_0, &lda_0)
+        if breaks_off(pause):
+            return
         memcpy(Z + at * n_outputs, Z_block, rows * n_outputs * sizeof(floating))
         block += thread_count()
 
@@ -320,7 +330,7 @@ cdef inline void input_backward(
 
 cdef inline void fill_input_gradients(
     const NetworkView* net, const floating* theta, const TableView* X, Py_ssize_t output,
-    Py_ssize_t block_rows, Py_ssize_t block_size, floating* blocks, Py_ssize_t n_rows, floating* dX,
+    Py_ssize_t block_rows, Py_ssize_t block_size, floating* blocks, Py_ssize_t n_rows, Pause* pause, floating* dX,
 ) noexcept nogil:
     """dX[i, j] = d Z[L][i, output] / d X[i, j], for n_rows rows; threads take blocks as in `fill_logits`"""
     cdef Py_ssize_t block = thread_number(), at, rows, i, n_outputs = net.units[net.n_layers], lda_0
@@ -331,7 +341,9 @@ cdef inline void fill_input_gradients(
         at = block * block_rows
         rows = min(block_rows, n_rows - at)
         # The logits' place takes their derivatives in themselves.
-        dZ = forward(net, theta, X, NULL, at, rows, block_rows, workspace, True, NULL, &A_0, &lda_0)
+        dZ = forward(net, theta, X, NULL, at, rows, block_rows, workspace, True, NULL, pause, &A_0, &lda_0)
+        if breaks_off(pause):
+            return
         memset(dZ, 0, rows * n_outputs * sizeof(floating))
         for i in range(rows):
             dZ[i * n_outputs + output] = 1

@@ -1,7 +1,7 @@
 """A run of training steps, as each thread of a parallel region goes through it.
 
     shards    each thread takes its shards of the batch forward and backward, into the shard's own gradient
-    barrier
+    barrier   if the shards were broken off, the run ends here, and theta is that of the step before
     clipping  only with a longest gradient: each thread sums its chunks over shards, and measures them; barrier
     update    each thread takes its chunks of the parameters: sum over shards, step of the rule, sum of squares
     barrier
@@ -13,6 +13,7 @@ from libc.stdint cimport int64_t
 
 from skbce.kernels.network cimport summed_gradient
 from skbce.kernels.parallel cimport CHUNK, barrier, cut, seconds_now, shard_count, thread_count, thread_number
+from skbce.kernels.pauses cimport Pause, is_over
 from skbce.kernels.subnormals cimport flush_subnormals, keep_subnormals
 from skbce.kernels.table cimport are_rows, row_number
 from skbce.kernels.updates cimport ADAM, Step, UpdateRule, adam_rate, sum_of_gradient_squares, sum_of_squares, update
@@ -34,6 +35,7 @@ cdef struct Run:
     double cost_sum            # OUT, as are the next two
     Py_ssize_t rows_counted
     Py_ssize_t n_steps
+    Pause* pause
     bint strays                # OUT: whether the order named a row that the table does not have; the run ended there
 
 
@@ -52,7 +54,7 @@ cdef inline double total_weight(
 
 cdef inline void shard_gradients(
     const NetworkView* net, const SampleView* sample, const DropoutView* dropout, const WorkspaceView* work,
-    const floating* theta, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t n_shards,
+    const floating* theta, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t n_shards, Pause* pause,
 ) noexcept nogil:
     """this thread's shards of rows start .. stop: losses[shard] and the shard's gradient"""
     cdef Py_ssize_t shard = thread_number(), n_threads = thread_count()
@@ -61,7 +63,7 @@ cdef inline void shard_gradients(
         work.losses[shard] = summed_gradient(
             net, theta, sample, dropout,
             start + cut(stop - start, n_shards, shard), start + cut(stop - start, n_shards, shard + 1),
-            work.block_rows, block, <floating*>work.gradients + shard * work.gradient_size,
+            work.block_rows, block, pause, <floating*>work.gradients + shard * work.gradient_size,
         )
         shard += n_threads
 
@@ -196,8 +198,11 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
                 squares = sum_of(W_chunks, run.work.squares)
             dropout.step = run.t + n_steps
             dropout.batch_start = at
-            shard_gradients(run.net, run.sample, &dropout, &run.work, theta, at, end, n_shards)
+            shard_gradients(run.net, run.sample, &dropout, &run.work, theta, at, end, n_shards, run.pause)
             barrier()
+            if is_over(run.pause):
+                # Nobody breaks off between this barrier and the step's last, so every thread sees the same.
+                break
             if keeps_books:
                 run.cost_sum += (
                     (sum_of(n_shards, run.work.losses) + 0.5 * run.rule.alpha * squares) / total * (end - at)
