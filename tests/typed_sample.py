@@ -73,7 +73,7 @@ def fit_others(X: Floats, y: npt.NDArray[np.int64]) -> None:
 def fit_tables() -> None:
     frame = pd.DataFrame({"age": [23, 35, None, 51] * 20, "town": ["Bonn", "Ulm", "Ulm", None] * 20})
     target = ["yes", "no", "no", "yes"] * 20
-    model = make_tabular_classifier(max_time=2, random_state=0)
+    model = make_tabular_classifier(max_time=100, random_state=0)
     model.fit(frame, target).predict(frame[:4])
     numbers = TableEncoder().fit(frame, target).transform(frame)
     assert numbers.shape[0] == len(frame)

@@ -37,8 +37,8 @@ TESTS = {
     "thread": ["tests/test_threads.py", "tests/test_ensemble.py", "-k", "thread or at_once or bits"],
     # It takes a hundred times as long.
     "valgrind": [
-        "tests/test_kernels.py", "-k",
-        "any_activation or below_one or (twins_for_any_table and not steps)"
+        "tests/test_kernels.py", "tests/test_hostile_input.py", "-k",
+        "any_activation or below_one or (twins_for_any_table and not steps) or shuffle_leaves or look_up_and"
         " or (products_of_any_shape and (8-17 or 19-65 or 260-33))",
     ],
     "leaks": [],
