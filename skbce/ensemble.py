@@ -120,7 +120,10 @@ class _Crew:
                 # In a copy of this thread's context: Dask knows by it which worker a thread belongs to.
                 run = partial(copy_context().run, self._run)
                 threading.Thread(target=run, name="skbce member", daemon=True).start()
-            while (self._todo or self._n_at_work) and not self._stops:
+            # With a condition in its head the loop's way back would lie outside of this try in CPython 3.12 and 3.13.
+            while True:
+                if self._stops or not (self._todo or self._n_at_work):
+                    break
                 self._news.get()
         except KeyboardInterrupt:
             interrupted = True
