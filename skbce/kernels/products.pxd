@@ -8,11 +8,9 @@ from cython cimport floating
 from libc.stdint cimport int32_t, int64_t
 from scipy.linalg.cython_blas cimport dgemm, dgemv, sgemm, sgemv
 
-from skbce.kernels.activations cimport fill_rows
+from skbce.kernels.activations cimport HAS_TILES, VECTOR_BYTES, fill_rows
 
 cdef extern from "tiles.h":
-    const bint HAS_TILES "SKBCE_HAS_TILES"
-    const Py_ssize_t VECTOR_BYTES "SKBCE_VECTOR_BYTES"
     void product_float "skbce_product_float" (
         bint B_transposed, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
         const float* A, Py_ssize_t A_row, Py_ssize_t A_column, const float* B, Py_ssize_t B_row,
