@@ -323,7 +323,7 @@ def test_products_of_any_shape_are_those_of_a_wider_type_and_stay_in_their_array
         W, b = rng.normal(size=(n_in, n_out)).astype(dtype), rng.normal(size=n_out).astype(dtype)
         outputs = {name: guarded(size, dtype) for name, size in (("Z", dZ.size), ("dW", W.size), ("dA", A.size))}
         Z, dW, dA = (array.reshape(-1, n) for (array, _), n in zip(outputs.values(), (n_out, n_out, n_in)))
-        doors.layer_forward(A, W, b, Z)
+        doors.layer_forward(A, W, b, False, Z)
         doors.layer_gradient(A, dZ, dW)
         doors.layer_backward(ACTIVATIONS.index("identity"), A, dZ, W, dA, np.zeros(n_in, dtype))
         assert all(is_kept() for _, is_kept in outputs.values())
@@ -333,6 +333,48 @@ def test_products_of_any_shape_are_those_of_a_wider_type_and_stay_in_their_array
         # A sum of k products rounds by at most k + 1 times half a unit of the sum of their sizes.
         for name, found, expected, size, k in zip(outputs, (Z, dW, dA), exact, sizes, (n_in, rows, n_out)):
             assert (abs(found - expected) <= (k + 1) * np.finfo(dtype).eps / 2 * size).all(), name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_out", [1, 3, 8, 16, 17, 48, 100])
+@pytest.mark.parametrize("n_in", [1, 16, 129])
+def test_a_layer_that_ends_in_relu_has_the_bits_of_its_product_and_relu_after_it(n_in, n_out, dtype):
+    rng = np.random.default_rng(0)
+    for rows in (1, 5, 13, 128):
+        A, W = rng.normal(size=(rows, n_in)).astype(dtype), rng.normal(size=(n_in, n_out)).astype(dtype)
+        b = rng.normal(size=n_out).astype(dtype)
+        A[0, 0] = np.nan
+        Z, fused = np.empty((2, rows, n_out), dtype)
+        doors.layer_forward(A, W, b, False, Z)
+        doors.layer_forward(A, W, b, True, fused)
+        doors.apply_activation(ACTIVATIONS.index("relu"), Z)
+        assert np.isnan(fused[0]).all()
+        assert fused.tobytes() == Z.tobytes()
+
+
+# Around a vector's width, which the last one of a row shares with the one before it, and the rows of a block.
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_in", [1, 7, 8, 9, 15, 16, 17, 31, 100])
+def test_a_product_with_one_unit_is_that_of_a_wider_type_and_its_rows_do_not_depend_on_each_other(n_in, dtype):
+    rng = np.random.default_rng(0)
+    A, w, b = (rng.normal(size=shape).astype(dtype) for shape in ((130, n_in), (n_in, 1), 1))
+    A[7] = np.inf
+    A[9] = np.nan
+    flat_z, is_kept = guarded(len(A), dtype)
+    z = flat_z.reshape(-1, 1)
+    doors.layer_forward(A, w, b, False, z)
+    assert is_kept()
+    assert not np.isfinite(z[[7, 9]]).any()
+    finite = np.isfinite(A[:, 0])
+    wide = [array.astype(np.longdouble) for array in (A[finite], w, b)]
+    exact, size = wide[2] + wide[0] @ wide[1], abs(wide[2]) + abs(wide[0]) @ abs(wide[1])
+    # As for the products above.
+    assert (abs(z[finite] - exact) <= (n_in + 1) * np.finfo(dtype).eps / 2 * size).all()
+    if n_in * A.itemsize >= 64:  # fewer are BLAS's
+        for rows in (1, 3, 64, 65):
+            some = np.empty((rows, 1), dtype)
+            doors.layer_forward(A[:rows].copy(), w, b, False, some)
+            assert some.tobytes() == z[:rows].tobytes()
 
 
 PRODUCTS = (

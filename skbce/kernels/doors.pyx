@@ -648,14 +648,14 @@ def elementwise(str name, floating[::1] x not None):
 
 def layer_forward(
     const floating[:, ::1] A not None, const floating[:, ::1] W not None, const floating[::1] b not None,
-    floating[:, ::1] Z not None,
+    bint relu, floating[:, ::1] Z not None,
 ):
-    """Z = b + A W"""
+    """Z = b + A W, or relu(Z)"""
     require(A.shape[0] == Z.shape[0] and A.shape[1] == W.shape[0], "A has Z's rows, and W's rows as columns")
     require(W.shape[1] == b.shape[0] == Z.shape[1], "b and Z have W's columns")
     require_product(A.shape[0], W.shape[0], W.shape[1])
     with nogil:
-        product_forward(Z.shape[0], W.shape[0], W.shape[1], &A[0, 0], A.shape[1], &W[0, 0], &b[0], &Z[0, 0])
+        product_forward(Z.shape[0], W.shape[0], W.shape[1], &A[0, 0], A.shape[1], &W[0, 0], &b[0], relu, &Z[0, 0])
 
 
 def apply_activation(int activation, floating[:, ::1] Z not None):

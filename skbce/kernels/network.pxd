@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from skbce.kernels.activations cimport (
-    STORED, Activation, activate, activate_backward, activate_storing, add_rows, derivative_in_place, fill_rows,
+    RELU, STORED, Activation, activate, activate_backward, activate_storing, add_rows, derivative_in_place, fill_rows,
     has_own_backward, needs_Z, unit_backward,
 )
 from skbce.kernels.dropout cimport drop
@@ -131,6 +131,7 @@ cdef inline floating* forward(
     cdef Py_ssize_t l, n_in, n_out, lda
     cdef const floating* A = workspace
     cdef floating* Z
+    cdef bint is_hidden, stores, relu
     lda_0[0] = net.units[0]
     if not X.sparse:
         A = input_rows(X, row_ids, start, rows, workspace, lda_0)
@@ -140,18 +141,18 @@ cdef inline floating* forward(
         n_in = net.units[l]
         n_out = net.units[l + 1]
         Z = workspace + block_rows * net.A_start[l + 1]
+        is_hidden = l < net.n_layers - 1
+        stores = is_hidden and keeps_D and net.D_start[l + 1] >= 0
+        relu = is_hidden and net.f[l + 1] == RELU and not stores and not (l == 0 and X.sparse)
         if l == 0 and X.sparse:
             fill_rows(rows, n_out, theta + net.b_start[l], Z)
             csr_add_product(X, row_ids, start, rows, n_out, theta + net.W_start[l], Z)
         else:
-            product_forward(rows, n_in, n_out, A, lda, theta + net.W_start[l], theta + net.b_start[l], Z)
-        if l < net.n_layers - 1:
-            if keeps_D and net.D_start[l + 1] >= 0:
-                activate_for_backward(
-                    net, dropout, l + 1, start, rows, Z, workspace + block_rows * net.D_start[l + 1]
-                )
-            else:
-                activate(<Activation>net.f[l + 1], rows * n_out, Z)
+            product_forward(rows, n_in, n_out, A, lda, theta + net.W_start[l], theta + net.b_start[l], relu, Z)
+        if stores:
+            activate_for_backward(net, dropout, l + 1, start, rows, Z, workspace + block_rows * net.D_start[l + 1])
+        elif is_hidden and not relu:
+            activate(<Activation>net.f[l + 1], rows * n_out, Z)
         if breaks_off_after(rows, n_in, n_out, pause):
             break
         A = Z
@@ -166,12 +167,15 @@ cdef inline floating* forward_above(
     cdef Py_ssize_t l, n = net.units[1]
     cdef floating* Z = workspace + block_rows * net.A_start[1]
     cdef floating* A
+    cdef bint relu = False
     for l in range(1, net.n_layers):
-        activate(<Activation>net.f[l], rows * n, Z)
+        if not relu:
+            activate(<Activation>net.f[l], rows * n, Z)
         A = Z
         Z = workspace + block_rows * net.A_start[l + 1]
+        relu = l < net.n_layers - 1 and net.f[l + 1] == RELU
         product_forward(
-            rows, n, net.units[l + 1], A, n, theta + net.W_start[l], theta + net.b_start[l], Z
+            rows, n, net.units[l + 1], A, n, theta + net.W_start[l], theta + net.b_start[l], relu, Z
         )
         n = net.units[l + 1]
     return Z

@@ -8,18 +8,24 @@ from cython cimport floating
 from libc.stdint cimport int32_t, int64_t
 from scipy.linalg.cython_blas cimport dgemm, dgemv, sgemm, sgemv
 
-from skbce.kernels.activations cimport HAS_TILES, VECTOR_BYTES, fill_rows
+from skbce.kernels.activations cimport HAS_TILES, RELU, VECTOR_BYTES, activate, fill_rows
 
 cdef extern from "tiles.h":
     void product_float "skbce_product_float" (
         bint B_transposed, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
         const float* A, Py_ssize_t A_row, Py_ssize_t A_column, const float* B, Py_ssize_t B_row,
-        const float* start, Py_ssize_t start_row, float* C, Py_ssize_t C_row,
+        const float* start, Py_ssize_t start_row, bint relu, float* C, Py_ssize_t C_row,
     ) noexcept nogil
     void product_double "skbce_product_double" (
         bint B_transposed, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
         const double* A, Py_ssize_t A_row, Py_ssize_t A_column, const double* B, Py_ssize_t B_row,
-        const double* start, Py_ssize_t start_row, double* C, Py_ssize_t C_row,
+        const double* start, Py_ssize_t start_row, bint relu, double* C, Py_ssize_t C_row,
+    ) noexcept nogil
+    void unit_forward_float "skbce_unit_forward_float" (
+        Py_ssize_t rows, Py_ssize_t n, const float* A, Py_ssize_t A_row, const float* w, float b, float* z,
+    ) noexcept nogil
+    void unit_forward_double "skbce_unit_forward_double" (
+        Py_ssize_t rows, Py_ssize_t n, const double* A, Py_ssize_t A_row, const double* w, double b, double* z,
     ) noexcept nogil
     Py_ssize_t add_entries_float "skbce_add_entries_float" (
         Py_ssize_t m, Py_ssize_t stride, const int32_t* indices, const float* values, const int64_t* count,
@@ -46,9 +52,9 @@ cdef inline bint tiles_pay(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
 cdef inline void gemm(
     bint A_transposed, bint B_transposed, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
     const floating* A, Py_ssize_t lda, const floating* B, Py_ssize_t ldb,
-    const floating* start, Py_ssize_t start_row, floating* C,
+    const floating* start, Py_ssize_t start_row, bint relu, floating* C,
 ) noexcept nogil:
-    """C = start + op(A) op(B), row-major: op(A) is m x k, op(B) k x n, C m x n without gaps
+    """C = start + op(A) op(B), relu of it if asked for, row-major: op(A) is m x k, op(B) k x n, C m x n without gaps
 
     start is C, or a row (start_row = 0) for each of C's, or NULL for 0.
     """
@@ -59,9 +65,9 @@ cdef inline void gemm(
     cdef floating one = 1, beta = 0 if start == NULL else 1
     if tiles_pay(n, sizeof(floating)):
         if floating is float:
-            product_float(B_transposed, m, n, k, A, A_row, A_column, B, ldb, start, start_row, C, n)
+            product_float(B_transposed, m, n, k, A, A_row, A_column, B, ldb, start, start_row, relu, C, n)
         else:
-            product_double(B_transposed, m, n, k, A, A_row, A_column, B, ldb, start, start_row, C, n)
+            product_double(B_transposed, m, n, k, A, A_row, A_column, B, ldb, start, start_row, relu, C, n)
         return
     if start != NULL and start != C:
         fill_rows(m, n, start, C)
@@ -69,6 +75,8 @@ cdef inline void gemm(
         sgemm(&op_B, &op_A, &n_, &m_, &k_, &one, <float*>B, &ldb_, <float*>A, &lda_, &beta, C, &n_)
     else:
         dgemm(&op_B, &op_A, &n_, &m_, &k_, &one, <double*>B, &ldb_, <double*>A, &lda_, &beta, C, &n_)
+    if relu:
+        activate(RELU, m * n, C)
 
 
 cdef inline void gemv(
@@ -84,16 +92,31 @@ cdef inline void gemv(
         dgemv(&op, &n, &m, &one, <double*>A, &lda, <double*>x, &unit, &beta, y, &unit)
 
 
+cdef inline void unit_forward(
+    Py_ssize_t rows, Py_ssize_t n, const floating* A, Py_ssize_t lda, const floating* w, const floating* b, floating* z,
+) noexcept nogil:
+    """z = b + A w, for one unit"""
+    if HAS_TILES and n * <Py_ssize_t>sizeof(floating) >= VECTOR_BYTES:
+        if floating is float:
+            unit_forward_float(rows, n, A, lda, w, b[0], z)
+        else:
+            unit_forward_double(rows, n, A, lda, w, b[0], z)
+    else:
+        fill_rows(rows, 1, b, z)
+        gemv(False, <int>rows, <int>n, A, <int>lda, w, <floating>1, z)
+
+
 cdef inline void product_forward(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out,
-    const floating* A, Py_ssize_t lda, const floating* W, const floating* b, floating* Z,
+    const floating* A, Py_ssize_t lda, const floating* W, const floating* b, bint relu, floating* Z,
 ) noexcept nogil:
-    """Z = b + A W"""
+    """Z = b + A W, or A of the next layer, relu(Z): from the registers that have Z, it costs next to nothing"""
     if n_out == 1:
-        fill_rows(rows, n_out, b, Z)
-        gemv(False, <int>rows, <int>n_in, A, <int>lda, W, <floating>1, Z)
+        unit_forward(rows, n_in, A, lda, W, b, Z)
+        if relu:
+            activate(RELU, rows, Z)
     else:
-        gemm(False, False, rows, n_out, n_in, A, lda, W, n_out, b, 0, Z)
+        gemm(False, False, rows, n_out, n_in, A, lda, W, n_out, b, 0, relu, Z)
 
 
 cdef inline void product_backward(
@@ -107,7 +130,7 @@ cdef inline void product_backward(
             for j in range(n_in):
                 dA[i * n_in + j] = dZ[i] * W[j]
     else:
-        gemm(False, True, rows, n_in, n_out, dZ, n_out, W, n_out, <const floating*>NULL, 0, dA)
+        gemm(False, True, rows, n_in, n_out, dZ, n_out, W, n_out, <const floating*>NULL, 0, False, dA)
 
 
 cdef inline void weights_gradient(
@@ -118,7 +141,7 @@ cdef inline void weights_gradient(
     if n_out == 1:
         gemv(True, <int>rows, <int>n_in, A, <int>lda, dZ, beta, dW)
     else:
-        gemm(True, False, n_in, n_out, rows, A, lda, dZ, n_out, dW if beta else <const floating*>NULL, n_out, dW)
+        gemm(True, False, n_in, n_out, rows, A, lda, dZ, n_out, dW if beta else <const floating*>NULL, n_out, False, dW)
 
 
 cdef inline void add_entries(

@@ -2,6 +2,7 @@
 
 from cython cimport floating
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from skbce.kernels.views cimport TableView
 
@@ -83,8 +84,11 @@ cdef inline void gather_from(
             if i + ROWS_AHEAD < rows:
                 prefetch_row(values + row_number(row_ids, start, i + ROWS_AHEAD) * X.row_stride, n)
             row = values + row_number(row_ids, start, i) * X.row_stride
-            for j in range(n):
-                out[i * n + j] = <floating>row[j]
+            if sizeof(stored) == sizeof(floating):
+                memcpy(out + i * n, row, n * sizeof(floating))
+            else:
+                for j in range(n):
+                    out[i * n + j] = <floating>row[j]
     else:
         # Column by column: in Fortran order a column is what the caches hold.
         for j in range(n):

@@ -1,6 +1,12 @@
 /* The product of two matrices from tiles, for SKBCE_REAL; tiles.h includes this once for float and once for double. */
 
-/* C[i, j] = start[i, j] + sum_k A[i, k] B[k, j], for `rows` x `width` elements.
+/* 0 where z is negative, as activations.pxd has it: NaN stays NaN. */
+SKBCE_ALWAYS_INLINE SKBCE_VECTOR SKBCE_OF_REAL(skbce_relu)(SKBCE_VECTOR z)
+{
+    return (SKBCE_VECTOR)((SKBCE_BITS)z & ~(SKBCE_BITS)(z < 0));
+}
+
+/* C[i, j] = start[i, j] + sum_k A[i, k] B[k, j], for `rows` x `width` elements; with relu, 0 where that is negative.
 
 `vectors` of them cover a row; the last one ends where the row does, and computes again what the one before it has
 already, to the same bits. start may be C, or NULL for 0. Inlined with constant rows and vectors, so that the compiler
@@ -8,7 +14,7 @@ keeps the sums in registers. */
 SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_tile)(
     const int rows, const int vectors, ptrdiff_t width, ptrdiff_t k_stop,
     const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
-    const SKBCE_REAL *start, ptrdiff_t start_row, SKBCE_REAL *C, ptrdiff_t C_row)
+    const SKBCE_REAL *start, ptrdiff_t start_row, int relu, SKBCE_REAL *C, ptrdiff_t C_row)
 {
     const ptrdiff_t last = width - SKBCE_LANES;
     SKBCE_VECTOR sums[SKBCE_TILE_ROWS][SKBCE_TILE_VECTORS];
@@ -27,6 +33,10 @@ SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_tile)(
                 sums[i][v] += a * B_k[v];
         }
     }
+    if (relu)
+        for (int i = 0; i < rows; i++)
+            for (int v = 0; v < vectors; v++)
+                sums[i][v] = SKBCE_OF_REAL(skbce_relu)(sums[i][v]);
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++)
             *(SKBCE_VECTOR *)(C + i * C_row + (v < vectors - 1 ? v * SKBCE_LANES : last)) = sums[i][v];
@@ -36,13 +46,13 @@ SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_tile)(
 SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_panel)(
     const int vectors, ptrdiff_t width, ptrdiff_t m, ptrdiff_t k_stop,
     const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
-    const SKBCE_REAL *start, ptrdiff_t start_row, SKBCE_REAL *C, ptrdiff_t C_row)
+    const SKBCE_REAL *start, ptrdiff_t start_row, int relu, SKBCE_REAL *C, ptrdiff_t C_row)
 {
     ptrdiff_t i = 0;
 #define TILES(rows) \
     for (; i + rows <= m; i += rows) \
         SKBCE_OF_REAL(skbce_tile)(rows, vectors, width, k_stop, A + i * A_row, A_row, A_column, B, B_row, \
-                                  start ? start + i * start_row : NULL, start_row, C + i * C_row, C_row)
+                                  start ? start + i * start_row : NULL, start_row, relu, C + i * C_row, C_row)
     TILES(SKBCE_TILE_ROWS);
     TILES(4);
     TILES(2);
@@ -81,11 +91,11 @@ SKBCE_ALWAYS_INLINE int SKBCE_OF_REAL(skbce_panel_vectors)(ptrdiff_t n)
     return (int)(left <= most ? left : left < 2 * most ? left / 2 : most);
 }
 
-/* C = start + A op(B), for m x n elements, n >= SKBCE_LANES and at most SKBCE_DEPTH terms: panel beside panel. */
+/* C = start + A op(B), relu of it if asked for, for m x n elements, n >= SKBCE_LANES and at most SKBCE_DEPTH terms: panel beside panel. */
 static void SKBCE_OF_REAL(skbce_panels)(
     int B_transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k_stop,
     const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
-    const SKBCE_REAL *start, ptrdiff_t start_row, SKBCE_REAL *C, ptrdiff_t C_row)
+    const SKBCE_REAL *start, ptrdiff_t start_row, int relu, SKBCE_REAL *C, ptrdiff_t C_row)
 {
     SKBCE_REAL packed[SKBCE_DEPTH * SKBCE_TILE_VECTORS * SKBCE_VECTOR_BYTES / sizeof(SKBCE_REAL)];
     for (ptrdiff_t j = 0; j < n;) {
@@ -100,14 +110,14 @@ static void SKBCE_OF_REAL(skbce_panels)(
         }
 #define PANEL(vectors) \
     SKBCE_OF_REAL(skbce_panel)(vectors, width, m, k_stop, A, A_row, A_column, panel, panel_row, \
-                               start ? start + j : NULL, start_row, C + j, C_row)
+                               start ? start + j : NULL, start_row, relu, C + j, C_row)
         SKBCE_FOR_PANEL(vectors)
 #undef PANEL
         j += width;
     }
 }
 
-/* C = start + A op(B), for m x n elements and n >= SKBCE_LANES. A row of the result depends on no other.
+/* C = start + A op(B), relu of it if asked for, for m x n elements and n >= SKBCE_LANES. A row of the result depends on no other.
 
 SKBCE_DEPTH terms at a time, so that a panel of B stays in the first-level cache from tile to tile; the sums go on from
 C, which changes no bit. Where A is a transposed matrix, A_row being 1, that this cache does not hold, a block of its
@@ -115,7 +125,7 @@ columns is packed for all panels. */
 static void SKBCE_OF_REAL(skbce_product)(
     int B_transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k_stop,
     const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
-    const SKBCE_REAL *start, ptrdiff_t start_row, SKBCE_REAL *C, ptrdiff_t C_row)
+    const SKBCE_REAL *start, ptrdiff_t start_row, int relu, SKBCE_REAL *C, ptrdiff_t C_row)
 {
     SKBCE_REAL packed[SKBCE_DEPTH * SKBCE_BLOCK_ROWS];
     const ptrdiff_t A_bytes = k_stop * A_column * (ptrdiff_t)sizeof(SKBCE_REAL);
@@ -125,6 +135,7 @@ static void SKBCE_OF_REAL(skbce_product)(
         const ptrdiff_t depth = k_stop - k < SKBCE_DEPTH ? k_stop - k : SKBCE_DEPTH;
         const SKBCE_REAL *from = k ? C : start;
         const ptrdiff_t from_row = k ? C_row : start_row;
+        const int ends = k + depth == k_stop;
         for (ptrdiff_t i = 0; i < m; i += most_rows) {
             const ptrdiff_t rows = m - i < most_rows ? m - i : most_rows;
             const SKBCE_REAL *block = A + i * A_row + k * A_column;
@@ -139,7 +150,7 @@ static void SKBCE_OF_REAL(skbce_product)(
             }
             SKBCE_OF_REAL(skbce_panels)(B_transposed, rows, n, depth, block, A_row, block_column,
                                         B_transposed ? B + k : B + k * B_row, B_row,
-                                        from ? from + i * from_row : NULL, from_row, C + i * C_row, C_row);
+                                        from ? from + i * from_row : NULL, from_row, relu && ends, C + i * C_row, C_row);
         }
     }
 }

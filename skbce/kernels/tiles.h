@@ -1,5 +1,5 @@
 /* When products of matrices are computed from tiles (tile_product.h), and how large these are; with the same vectors, the
-pass back through one unit (unit_pass.h).
+passes through one unit (unit_pass.h).
 
 A tile of C stays in vector registers over a sum of SKBCE_DEPTH terms. Matrices are read where they lie: to pack them,
 as BLAS does, costs more than it gains for those of a layer and a batch. Only transposed ones are packed.
@@ -26,6 +26,8 @@ BLAS picks a better one than this build's. */
 #define skbce_product_double(...) ((void)0)
 #define skbce_add_entries_float(...) 0
 #define skbce_add_entries_double(...) 0
+#define skbce_unit_forward_float(...) ((void)0)
+#define skbce_unit_forward_double(...) ((void)0)
 #define skbce_unit_backward_float(...) ((void)0)
 #define skbce_unit_backward_double(...) ((void)0)
 #endif
@@ -41,6 +43,10 @@ and 192 were soonest for layers of 64 to 4096 units. */
 #define SKBCE_BLOCK_ROWS (8 * SKBCE_TILE_ROWS)
 /* Twice a first-level cache: what is smaller gains nothing from being packed. */
 #define SKBCE_CACHE_BYTES 65536
+
+/* Rows that go forward through one unit together, and those whose lanes wait to be summed, in 4 kB. */
+#define SKBCE_UNIT_ROWS 4
+#define SKBCE_UNIT_BLOCK 64
 
 /* Sums of a row that entries are added to, beside a vector of W and one of x in 16 registers. */
 #define SKBCE_ENTRY_VECTORS 8

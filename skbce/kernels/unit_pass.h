@@ -1,4 +1,49 @@
-/* The pass back through one unit, for SKBCE_REAL; tiles.h includes this once for float and once for double. */
+/* The passes forward and back through one unit, for SKBCE_REAL; tiles.h includes this once for float and once for double. */
+
+/* sums[i] = the products A[i, k] w[k] for `rows` rows of n >= SKBCE_LANES numbers, in lanes; `ends` has the bits of those
+lanes of a row's last vector that no vector before it has. Inlined with constant rows, whose sums do not wait for each
+other. */
+SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_unit_lanes)(
+    const int rows, ptrdiff_t n, const SKBCE_REAL *A, ptrdiff_t A_row, const SKBCE_REAL *w, SKBCE_BITS ends,
+    SKBCE_VECTOR *sums)
+{
+    SKBCE_VECTOR row_sums[SKBCE_UNIT_ROWS];
+    const SKBCE_VECTOR w_end = (SKBCE_VECTOR)((SKBCE_BITS)*(const SKBCE_VECTOR *)(w + n - SKBCE_LANES) & ends);
+    for (int i = 0; i < rows; i++)
+        row_sums[i] = w_end * (SKBCE_VECTOR)((SKBCE_BITS)*(const SKBCE_VECTOR *)(A + i * A_row + n - SKBCE_LANES) & ends);
+    for (ptrdiff_t k = 0; k + SKBCE_LANES < n; k += SKBCE_LANES)
+        for (int i = 0; i < rows; i++)
+            row_sums[i] += *(const SKBCE_VECTOR *)(A + i * A_row + k) * *(const SKBCE_VECTOR *)(w + k);
+    for (int i = 0; i < rows; i++)
+        sums[i] = row_sums[i];
+}
+
+/* z[i] = b + sum_k A[i, k] w[k]. The lanes of a block of rows are summed in a loop of their own, which the compiler makes
+less of a mess of. */
+static void SKBCE_OF_REAL(skbce_unit_forward)(
+    ptrdiff_t rows, ptrdiff_t n, const SKBCE_REAL *A, ptrdiff_t A_row, const SKBCE_REAL *w, SKBCE_REAL b, SKBCE_REAL *z)
+{
+    const ptrdiff_t first_new = SKBCE_LANES - 1 - (n - 1) % SKBCE_LANES;
+    SKBCE_BITS ends;
+    for (ptrdiff_t lane = 0; lane < SKBCE_LANES; lane++)
+        ends[lane] = lane < first_new ? 0 : -1;
+    for (ptrdiff_t start = 0; start < rows; start += SKBCE_UNIT_BLOCK) {
+        SKBCE_VECTOR sums[SKBCE_UNIT_BLOCK];
+        const ptrdiff_t stop = rows - start < SKBCE_UNIT_BLOCK ? rows - start : SKBCE_UNIT_BLOCK;
+        const SKBCE_REAL *A_block = A + start * A_row, *lanes = (const SKBCE_REAL *)sums;
+        ptrdiff_t i = 0;
+        for (; i + SKBCE_UNIT_ROWS <= stop; i += SKBCE_UNIT_ROWS)
+            SKBCE_OF_REAL(skbce_unit_lanes)(SKBCE_UNIT_ROWS, n, A_block + i * A_row, A_row, w, ends, sums + i);
+        for (; i < stop; i++)
+            SKBCE_OF_REAL(skbce_unit_lanes)(1, n, A_block + i * A_row, A_row, w, ends, sums + i);
+        for (i = 0; i < stop; i++) {
+            SKBCE_REAL sum = b;
+            for (ptrdiff_t lane = 0; lane < SKBCE_LANES; lane++)
+                sum += lanes[i * SKBCE_LANES + lane];
+            z[start + i] = sum;
+        }
+    }
+}
 
 /* dz_k = da_k f'(z_k), differentiates a = f(z); f' is written in a itself. */
 SKBCE_ALWAYS_INLINE SKBCE_VECTOR SKBCE_OF_REAL(skbce_times_derivative)(
