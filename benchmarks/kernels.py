@@ -166,7 +166,8 @@ def test_csr_product(rated, case):
 def test_layer_forward(rated, case, l):
     n_in, n_out = case.layout.shapes[l]
     A, Z = case.A(l), case.A(l + 1)
-    rated(doors.layer_forward, A, case.normal(n_in, n_out), case.normal(n_out), False, Z, **product_work(case, A, n_out))
+    W, b = case.normal(n_in, n_out), case.normal(n_out)
+    rated(doors.layer_forward, A, W, b, False, Z, **product_work(case, A, n_out))
 
 
 @cases(layers=lambda units: range(len(units) - 2))

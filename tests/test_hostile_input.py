@@ -383,7 +383,8 @@ def test_no_argument_of_a_door_may_be_none_but_those_that_are_optional():
     A, W, b = np.ones((5, 4)), np.ones((4, 3)), np.ones(3)
     Z = np.ones((5, 3))
     calls = {
-        doors.layer_forward: (A, W, b, False, Z), doors.layer_gradient: (A, Z, W), doors.output_loss: (Z, Z, None, Z.copy()),
+        doors.layer_forward: (A, W, b, False, Z), doors.layer_gradient: (A, Z, W),
+        doors.output_loss: (Z, Z, None, Z.copy()),
         doors.output_backward: (Z, Z, None, Z.copy(), b), doors.layer_backward: (0, A, Z, W, A.copy(), np.ones(4)),
         doors.unit_layer_backward: (0, np.ones(5), np.ones(4), A.copy(), np.ones(4), np.ones(4)),
         doors.store_derivative: (8, Z, Z.copy()), doors.apply_dropout: (0.5, 1, 1, 1, 0, A, A.copy()),
