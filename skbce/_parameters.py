@@ -53,11 +53,11 @@ def aligned_empty(size: int, dtype) -> np.ndarray:
     return aligned_zeros(size, dtype, np.empty)
 
 
-def aligned_rows(n_rows: int, size: int, dtype) -> np.ndarray:
-    """Zeros of shape (n_rows, at least size), each row starting a cache line."""
+def aligned_rows(n_rows: int, size: int, dtype, make: Callable[..., np.ndarray] = np.zeros) -> np.ndarray:
+    """Zeros, or what `make` gives, of shape (n_rows, at least size), each row starting a cache line."""
     elements = _CACHE_LINE // np.dtype(dtype).itemsize
     size = -(-size // elements) * elements
-    return aligned_zeros(n_rows * size, dtype).reshape(n_rows, size)
+    return aligned_zeros(n_rows * size, dtype, make).reshape(n_rows, size)
 
 
 def one_for_each_hidden_layer(name: str, value: Any, n_hidden: int) -> tuple:

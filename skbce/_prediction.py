@@ -138,4 +138,4 @@ def _blocks(layout: Layout, n_rows: int, work: int, dtype, n_threads: int | None
     most = min(n_rows // size, work // _THREAD_WORK)
     # The limit is asked for only where it matters: it takes a fifth of the time of predicting a row.
     n_threads = 1 if most < 2 else min(fair_share(thread_limit(n_threads)), most)
-    return size, aligned_rows(n_threads, layout.network.workspace_size(size), dtype)
+    return size, aligned_rows(n_threads, layout.network.workspace_size(size), dtype, np.empty)
