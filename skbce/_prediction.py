@@ -75,20 +75,21 @@ def looked_up_logits(
     logits : list of lists of ndarray of shape (n_rows, 1)
         For each network, in theta's dtype; None where parameters or logits are not finite.
     """
-    size = -(-table.n_rows // -(-table.n_rows // _LOOKED_UP_BLOCK))
-    lookups, places = [], []
+    n_blocks = -(-table.n_rows // _LOOKED_UP_BLOCK)
+    size = -(-table.n_rows // n_blocks)
+    lookups, numbers = [], []
     for k, (plan, networks) in enumerate(shown):
         for group in _groups(networks):
             layouts, thetas = zip(*(networks[m] for m in group))
             lookups.append(doors.Lookup(tuple(layout.network for layout in layouts), thetas, table, *plan, size))
-            places.append((k, group))
-    work = table.n_rows * sum(layout.n_parameters - layout.units[0] * layout.units[1] for _, networks in shown for layout, _ in networks)
-    most = min(len(lookups) * -(-table.n_rows // size), work // _THREAD_WORK)
-    n_threads = 1 if most < 2 else min(fair_share(thread_limit(n_threads)), most)
+            numbers.append((k, group))
+    # By default members take 3 us for a row together. Threads that a busy machine wakes late cost milliseconds, which a
+    # block of rows does not gain.
+    n_threads = 1 if n_blocks == 1 else min(fair_share(thread_limit(n_threads)), len(lookups) * n_blocks)
     n_doubles = max(-(-lookup.n_elements * lookup.logits.itemsize // 8) for lookup in lookups)
     are_finite = doors.looked_up_logits(tuple(lookups), aligned_rows(n_threads, n_doubles, np.float64), n_threads)
     logits: list[list[np.ndarray | None]] = [[None] * len(networks) for _, networks in shown]
-    for (k, group), lookup, finite in zip(places, lookups, are_finite, strict=True):
+    for (k, group), lookup, finite in zip(numbers, lookups, are_finite, strict=True):
         for m, Z, is_finite in zip(group, lookup.logits, finite, strict=True):
             logits[k][m] = Z[:, None] if is_finite else None
     return logits

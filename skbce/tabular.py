@@ -568,7 +568,7 @@ def _texts(column) -> tuple[list[str | None], NDArray[np.intp]]:
     if type(column.dtype).__name__ == "CategoricalDtype":
         # By their codes: with missing values among them, integers would come out of pandas as floats.
         texts = [*map(_text, column.array.categories), None]
-        # -1, for missing values, is the last one. Codes are of as few bits as categories need: one more may be too many.
+        # -1, for missing values, is the last one. Codes have as few bits as categories need: too few for one more.
         return texts, column.array.codes.astype(np.intp) % len(texts)
     values = _objects(column).tolist()
     # Of these alone, values that are equal have the same text; 1 and True have not.

@@ -595,7 +595,7 @@ cdef class Lookup:
             take_networks[float](&self.view, networks, thetas, 0)
         self.n_elements = self.view.n_networks * (self.view.sums_size + self.view.workspace_size)
 
-    cdef list are_finite(self):
+    cdef list finite_ones(self):
         """for each network whether theta and logits are"""
         cdef Py_ssize_t m, n = self._X.view.n_rows
         cdef list found = []
@@ -643,7 +643,7 @@ def looked_up_logits(tuple lookups not None, double[:, ::1] memory not None, int
                     &task, &pause,
                 )
     raise_from(raised)
-    return [(<Lookup>lookup_).are_finite() for lookup_ in lookups]
+    return [(<Lookup>one).finite_ones() for one in lookups]
 
 
 cdef floating probability(floating z) noexcept nogil:

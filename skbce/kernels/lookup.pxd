@@ -23,7 +23,7 @@ cdef enum:
     MOST_NETWORKS = 4
     # Columns of a group, which is one at least, and components: of a column of 64 bins, with its value and indicator.
     GROUP_COLUMNS = 16
-    GROUP_COMPONENTS = 66
+    GROUP_COMPONENTS = 132
     # Of a row in a group: the run of ones, the component between 0 and 1 and the indicator of each column; and one
     # more, for entries are written before it is known whether they are any.
     ENTRIES = 3 * GROUP_COLUMNS + 1
