@@ -23,7 +23,8 @@ from skbce.kernels.views cimport EncodingView, TableView
 cdef enum:
     # Rows that go through a column together: loops over them vectorise, and their numbers fit the first-level cache.
     TILE = 64
-    # Bins of a column up to which a product goes over its components; in those of more it is looked up.
+    # Bins of a column up to which a product goes over its components; in those of more it is looked up. 72 columns and
+    # two networks of 128 units: of 1 bin 1.7 ms multiplied, of 16 bins 5.4 ms multiplied and 3.5 ms looked up.
     FEW_BINS = 8
 
 
