@@ -24,6 +24,10 @@ _UNITS_AT_ONCE = 257
 # Multiply-adds that are worth a thread: about 40 us of products in float32, where waking a thread takes 10.
 _THREAD_WORK = 2**21
 
+# The same for lookups: about 2 ms. A busy machine wakes a thread milliseconds late, and all wait for it at the end: with
+# five other processes on two cores, `wilt` (docs/tabular.md) took 3 ms for 1000 rows on one thread, and 5 on two.
+_LOOKED_UP_THREAD_WORK = 2**27
+
 
 def fill_logits(
     layout: Layout,
@@ -83,9 +87,9 @@ def looked_up_logits(
             layouts, thetas = zip(*(networks[m] for m in group))
             lookups.append(doors.Lookup(tuple(layout.network for layout in layouts), thetas, table, *plan, size))
             numbers.append((k, group))
-    # By default members take 3 us for a row together. Threads that a busy machine wakes late cost milliseconds, which a
-    # block of rows does not gain.
-    n_threads = 1 if n_blocks == 1 else min(fair_share(thread_limit(n_threads)), len(lookups) * n_blocks)
+    work = sum(_multiply_adds(plan, networks) for plan, networks in shown) * table.n_rows
+    most = min(len(lookups) * n_blocks, work // _LOOKED_UP_THREAD_WORK)
+    n_threads = 1 if most < 2 else min(fair_share(thread_limit(n_threads)), most)
     n_doubles = max(-(-lookup.n_elements * lookup.logits.itemsize // 8) for lookup in lookups)
     are_finite = doors.looked_up_logits(tuple(lookups), aligned_rows(n_threads, n_doubles, np.float64), n_threads)
     logits: list[list[np.ndarray | None]] = [[None] * len(networks) for _, networks in shown]
@@ -93,6 +97,14 @@ def looked_up_logits(
         for m, Z, is_finite in zip(group, lookup.logits, finite, strict=True):
             logits[k][m] = Z[:, None] if is_finite else None
     return logits
+
+
+def _multiply_adds(plan, networks: list[tuple[Layout, np.ndarray]]) -> int:
+    """What a row takes: a column of many bins is looked up in the time of FEW_BINS (kernels/encode.pxd)."""
+    n_bins = plan.places[1]
+    components = plan.width - int(np.maximum(n_bins - doors.FEW_BINS, 0).sum())
+    above = sum(layout.n_parameters - layout.units[0] * layout.units[1] for layout, _ in networks)
+    return above + components * sum(layout.units[1] for layout, _ in networks)
 
 
 def _groups(networks: list[tuple[Layout, np.ndarray]]) -> list[list[int]]:

@@ -1033,7 +1033,8 @@ def test_looked_up_products_are_those_of_the_encoding_with_any_units_and_precisi
     np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-5 if dtype == "float32" else 1e-12)
 
 
-def test_looked_up_predictions_are_the_same_with_any_number_of_threads():
+def test_looked_up_predictions_are_the_same_with_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr("skbce._prediction._LOOKED_UP_THREAD_WORK", 1)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((2000, 6))
     X[rng.random(X.shape) < 0.1] = np.nan

@@ -27,7 +27,7 @@ from skbce.kernels.dropout cimport drop
 from skbce.kernels.elementary cimport (
     are_finite, exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
-from skbce.kernels.encode cimport encode_rows, is_within
+from skbce.kernels.encode cimport FEW_BINS as MOST_FEW_BINS, encode_rows, is_within
 from skbce.kernels.lookup cimport MOST_NETWORKS, NUMBERS, LookupView, is_in_order, look_up, widest_group
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.network cimport fill_input_gradients, fill_logits, is_apart, workspace_size
@@ -47,6 +47,7 @@ from skbce.kernels.views cimport DropoutView, EncodingView, NetworkView, SampleV
 
 HAS_OPENMP = bool(has_openmp)
 NETWORKS_AT_ONCE = MOST_NETWORKS  # of a lookup
+FEW_BINS = MOST_FEW_BINS  # of a column that is multiplied, not looked up
 
 # Whether the one who waits for this thread has given up: a function, or None. Work then ends at its next pause.
 GIVEN_UP = ContextVar("GIVEN_UP", default=None)
