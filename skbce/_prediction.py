@@ -24,8 +24,8 @@ _UNITS_AT_ONCE = 257
 # Multiply-adds that are worth a thread: about 40 us of products in float32, where waking a thread takes 10.
 _THREAD_WORK = 2**21
 
-# The same for lookups: about 2 ms. A busy machine wakes a thread milliseconds late, and all wait for it at the end: with
-# five other processes on two cores, `wilt` (docs/tabular.md) took 3 ms for 1000 rows on one thread, and 5 on two.
+# The same for lookups: about 2 ms. A busy machine wakes a thread milliseconds late, and all wait for it at the end:
+# with five other processes on two cores, `wilt` (docs/tabular.md) took 3 ms for 1000 rows on one thread, and 5 on two.
 _LOOKED_UP_THREAD_WORK = 2**27
 
 
