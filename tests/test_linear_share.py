@@ -66,7 +66,7 @@ def test_linear_model_is_the_mean_of_logistic_regressions_on_the_members_rows(en
     assert clf.linear_share_ == 0.25
 
 
-@pytest.mark.parametrize("n_rows", [3, 150])  # from 32 rows on first layers are looked up
+@pytest.mark.parametrize("n_rows", [3, 150])
 def test_probabilities_are_the_mean_of_both_by_their_shares(n_rows):
     clf, networks = ensemble(linear_share=0.3).fit(X, y), ensemble().fit(X, y)
     of_linear = clf.linear_.predict_proba(clf.encoders_[0].transform(X[:n_rows]))
