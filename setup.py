@@ -1,8 +1,8 @@
 """The extension table and its switches; everything else is in pyproject.toml.
 
-Switches are environment variables: SKBCE_DEBUG=1 adds Cython's checks, SKBCE_NO_OPENMP=1 builds without OpenMP,
-SKBCE_LEVELS=x86_64_v2,x86_64_v4 names the instruction sets to build for (default: all that the compiler knows),
-SKBCE_ABI3=1 builds with the limited API of CPython 3.11.
+Switches are environment variables: SKBCE_DEBUG=1 adds Cython's checks and optimises little, SKBCE_NO_OPENMP=1 builds
+without OpenMP, SKBCE_LEVELS=x86_64_v2,x86_64_v4 names the instruction sets to build for (default: all that the compiler
+knows), SKBCE_ABI3=1 builds with the limited API of CPython 3.11.
 SKBCE_SANITIZE=address,undefined (or thread) builds for gcc's and clang's sanitizers, SKBCE_SANITIZE=valgrind for it:
 tests/sanitizers/plugin.py is for pytest with such a build.
 """
