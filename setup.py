@@ -1,8 +1,8 @@
 """The extension table and its switches; everything else is in pyproject.toml.
 
-Switches are environment variables: SKBCE_DEBUG=1 adds Cython's checks, SKBCE_NO_OPENMP=1 builds without OpenMP,
-SKBCE_LEVELS=x86_64_v2,x86_64_v4 names the instruction sets to build for (default: all that the compiler knows),
-SKBCE_ABI3=1 builds with the limited API of CPython 3.11.
+Switches are environment variables: SKBCE_DEBUG=1 adds Cython's checks and optimises little, SKBCE_NO_OPENMP=1 builds
+without OpenMP, SKBCE_LEVELS=x86_64_v2,x86_64_v4 names the instruction sets to build for (default: all that the compiler
+knows), SKBCE_ABI3=1 builds with the limited API of CPython 3.11.
 SKBCE_SANITIZE=address,undefined (or thread) builds for gcc's and clang's sanitizers, SKBCE_SANITIZE=valgrind for it:
 tests/sanitizers/plugin.py is for pytest with such a build.
 """
@@ -12,6 +12,7 @@ import platform
 import sys
 import sysconfig
 import tempfile
+import threading
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -51,6 +52,8 @@ DIRECTIVES = {
 DEBUG = bool(os.environ.get("SKBCE_DEBUG"))
 if DEBUG:
     DIRECTIVES |= {"boundscheck": True, "initializedcheck": True, "nonecheck": True}
+# The checks are the same ones with less optimisation, which is most of a build's time.
+DEBUG_FLAGS = ["-O1"] if DEBUG else []
 
 # One build for every CPython from 3.11 on that has a GIL. Calls through the limited API take longer, which
 # docs/reliability/versions.md has measured: by default a build is for the Python at hand.
@@ -79,6 +82,8 @@ def cythonized(extension: Extension) -> list[str]:
 class BuildKernels(build_ext):
     """build_ext with the flags of the compiler at hand, and a word about it where there is none."""
 
+    translation = threading.Lock()
+
     def finalize_options(self):
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
@@ -102,14 +107,18 @@ class BuildKernels(build_ext):
         self.extensions = [extension for extension in self.extensions if self.is_possible(extension)]
         if any(".doors_x86" in extension.name for extension in self.extensions):
             self.extensions = [extension for extension in self.extensions if "baseline" not in extension.name]
-        for extension in self.extensions:
-            extension.sources = cythonized(extension)
         super().build_extensions()
+
+    def build_extension(self, extension: Extension) -> None:
+        # Called in several threads: while some wait for the compiler, one translates. Cython is not for more at once.
+        with self.translation:
+            extension.sources = cythonized(extension)
+        super().build_extension(extension)
 
     def flags(self) -> list[str]:
         if self.compiler.compiler_type == "msvc":
             return MSVC_FLAGS
-        return [*UNIX_FLAGS, *SANITIZE_FLAGS, *SANITIZE_LINK_FLAGS]  # the last -O and -g count
+        return [*UNIX_FLAGS, *DEBUG_FLAGS, *SANITIZE_FLAGS, *SANITIZE_LINK_FLAGS]  # the last -O and -g count
 
     def check_compiles(self, flags: list[str], source: str, link_flags: list[str] | None = None) -> None:
         """Compile a small program, and link it where link_flags are given; raises what the compiler raises."""

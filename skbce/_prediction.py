@@ -1,5 +1,6 @@
 """Over many rows the forward pass, and the way back to X: by blocks, so that memory grows with the output alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ _UNITS_AT_ONCE = 257
 
 # Multiply-adds that are worth a thread: about 40 us of products in float32, where waking a thread takes 10.
 _THREAD_WORK = 2**21
+
+# The same for lookups: about 2 ms. A busy machine wakes a thread milliseconds late, and all wait for it at the end:
+# with five other processes on two cores, `wilt` (docs/tabular.md) took 3 ms for 1000 rows on one thread, and 5 on two.
+_LOOKED_UP_THREAD_WORK = 2**27
 
 
 def fill_logits(
@@ -56,62 +61,66 @@ def fill_logits(
 
 
 def looked_up_logits(
-    networks: list[tuple[Layout, np.ndarray]], table: doors.Table, plan: Any, n_threads: int | None
-) -> list[np.ndarray | None]:
-    """Z_L of the table's encoding, which is not made: the first layer's products are looked up where values lie.
+    shown: Sequence[tuple[Any, list[tuple[Layout, np.ndarray]]]], table: doors.Table, n_threads: int | None
+) -> list[list[np.ndarray | None]]:
+    """Z_L of the table's encodings, which are not made: the first layers' products are looked up where values lie.
 
     Parameters
     ----------
-    networks : list of (Layout, theta)
-        For encoded rows, of one output; layouts are for sparse rows.
+    shown : sequence of (Plan of skbce.encoder, list of (Layout, theta))
+        Encodings, and the networks that see each, of one output; layouts are for sparse rows.
     table : doors.Table
         Dense, not encoded.
-    plan : Plan of skbce.encoder
     n_threads : int or None
-        As the estimator's; threads take blocks, so the result does not depend on them.
+        As the estimator's; threads take encodings and blocks, so the result does not depend on them.
 
     Returns
     -------
-    logits : list of ndarray of shape (n_rows, 1)
+    logits : list of lists of ndarray of shape (n_rows, 1)
         For each network, in theta's dtype; None where parameters or logits are not finite.
     """
-    logits: list[np.ndarray | None] = [None] * len(networks)
-    for dtype in {theta.dtype for _, theta in networks}:
-        numbers = [m for m, (_, theta) in enumerate(networks) if theta.dtype == dtype]
-        for some in _groups(numbers, [layout.units[1] for layout, _ in networks]):
-            Z, are_finite = _looked_up_together([networks[m] for m in some], table, plan, n_threads)
-            for m, Z_m, is_finite in zip(some, Z, are_finite, strict=True):
-                logits[m] = Z_m[:, None] if is_finite else None
+    n_blocks = -(-table.n_rows // _LOOKED_UP_BLOCK)
+    size = -(-table.n_rows // n_blocks)
+    lookups, numbers = [], []
+    for k, (plan, networks) in enumerate(shown):
+        for group in _groups(networks):
+            layouts, thetas = zip(*(networks[m] for m in group))
+            lookups.append(doors.Lookup(tuple(layout.network for layout in layouts), thetas, table, *plan, size))
+            numbers.append((k, group))
+    work = sum(_multiply_adds(plan, networks) for plan, networks in shown) * table.n_rows
+    most = min(len(lookups) * n_blocks, work // _LOOKED_UP_THREAD_WORK)
+    n_threads = 1 if most < 2 else min(fair_share(thread_limit(n_threads)), most)
+    n_doubles = max(-(-lookup.n_elements * lookup.logits.itemsize // 8) for lookup in lookups)
+    are_finite = doors.looked_up_logits(tuple(lookups), aligned_rows(n_threads, n_doubles, np.float64), n_threads)
+    logits: list[list[np.ndarray | None]] = [[None] * len(networks) for _, networks in shown]
+    for (k, group), lookup, finite in zip(numbers, lookups, are_finite, strict=True):
+        for m, Z, is_finite in zip(group, lookup.logits, finite, strict=True):
+            logits[k][m] = Z[:, None] if is_finite else None
     return logits
 
 
-def _groups(numbers: list[int], units: list[int]) -> list[list[int]]:
-    """Neighbouring numbers of networks that go together: of so many units, or one of more."""
-    groups: list[list[int]] = [[]]
-    for m in numbers:
-        if groups[-1] and (
-            sum(units[k] for k in groups[-1]) + units[m] > _UNITS_AT_ONCE or len(groups[-1]) == doors.NETWORKS_AT_ONCE
-        ):
-            groups.append([])
-        groups[-1].append(m)
+def _multiply_adds(plan, networks: list[tuple[Layout, np.ndarray]]) -> int:
+    """What a row takes: a column of many bins is looked up in the time of FEW_BINS (kernels/encode.pxd)."""
+    n_bins = plan.places[1]
+    components = plan.width - int(np.maximum(n_bins - doors.FEW_BINS, 0).sum())
+    above = sum(layout.n_parameters - layout.units[0] * layout.units[1] for layout, _ in networks)
+    return above + components * sum(layout.units[1] for layout, _ in networks)
+
+
+def _groups(networks: list[tuple[Layout, np.ndarray]]) -> list[list[int]]:
+    """Numbers of networks that go together, of one dtype: neighbours of so many units, or one of more."""
+    groups: list[list[int]] = []
+    for dtype in sorted({theta.dtype for _, theta in networks}):
+        n_units = np.inf
+        for m, (layout, theta) in enumerate(networks):
+            if theta.dtype != dtype:
+                continue
+            n_units += layout.units[1]
+            if n_units > _UNITS_AT_ONCE or len(groups[-1]) == doors.NETWORKS_AT_ONCE:
+                groups.append([])
+                n_units = layout.units[1]
+            groups[-1].append(m)
     return groups
-
-
-def _looked_up_together(networks, table: doors.Table, plan, n_threads: int | None) -> tuple[np.ndarray, list[bool]]:
-    """`looked_up_logits` of a few networks of one dtype, in one pass over the columns."""
-    layouts, thetas = zip(*networks)
-    Z = np.empty((len(networks), table.n_rows), thetas[0].dtype)
-    n_blocks = -(-table.n_rows // _LOOKED_UP_BLOCK)
-    size = -(-table.n_rows // n_blocks)
-    n_threads = 1 if n_blocks == 1 else min(fair_share(thread_limit(n_threads)), n_blocks)
-    widest = max(doors.GROUP_WIDTH, plan.places[1].max() + 2)  # a column of its bins, its value and its indicator
-    of_network = 2 * widest * max(layout.units[1] for layout in layouts)
-    of_network += max(layout.network.workspace_size(size) for layout in layouts)
-    memory = aligned_rows(n_threads, len(networks) * of_network, Z.dtype)
-    are_finite = doors.looked_up_logits(
-        tuple(layout.network for layout in layouts), thetas, table, *plan, size, memory, Z, n_threads
-    )
-    return Z, are_finite
 
 
 def fill_input_gradients(

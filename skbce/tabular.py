@@ -166,7 +166,7 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
         with state_of(fitted):
             fitted._check_state()
         names, columns = fitted._columns(X, reset=False)
-        codes = [levels.codes(_texts(columns[j])) for j, levels in zip(fitted.categorical_, fitted._levels)]
+        codes = [levels.codes(*_texts(columns[j])) for j, levels in zip(fitted.categorical_, fitted._levels)]
         means = [levels.mean_target[code] for levels, code in zip(fitted._levels, codes) if levels.has_mean_target]
         return fitted._joined(names, columns, codes, means)
 
@@ -232,8 +232,8 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
         self.numeric_ = [j for j, column in enumerate(columns) if _is_numeric(column)]
         self.categorical_ = sorted(set(range(len(columns))) - set(self.numeric_))
         texts = [_texts(columns[j]) for j in self.categorical_]
-        self._levels = [_Levels(of_column, self.max_categories) for of_column in texts]
-        codes = [levels.codes(of_column) for levels, of_column in zip(self._levels, texts)]
+        self._levels = [_Levels(*of_column, self.max_categories) for of_column in texts]
+        codes = [levels.codes(*of_column) for levels, of_column in zip(self._levels, texts)]
         means = []
         if y is not None:
             with about("X and y"):
@@ -266,7 +266,7 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
                 raise ValueError(
                     f"Found array with 0 {kind}(s) (shape={table.shape}) while a minimum of 1 is required."
                 )
-        columns = [column for _, column in X.items()] if is_frame else list(table.T)
+        columns = _columns_of(X) if is_frame else list(table.T)
         names = [repr(name) for name in X.columns] if is_frame else list(map(str, range(len(columns))))
         for name, column in zip(names, columns):
             _refuse_other_values(name, column)
@@ -274,14 +274,14 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
 
     def _joined(self, names: list[str], columns: list, codes: list, means: list) -> np.ndarray:
         """Numeric columns, indicators and mean targets side by side."""
-        numbers = [_numbers(names[j], columns[j]) for j in self.numeric_]
         indicators = [levels.pattern[levels.pattern_of[code]] for levels, code in zip(self._levels, codes)]
-        width = len(numbers) + sum(block.shape[1] for block in (*indicators, *means))
+        width = len(self.numeric_) + sum(block.shape[1] for block in (*indicators, *means))
         # Column by column, as they come, and as PiecewiseLinearEncoder reads them.
         encoded = np.empty((len(columns[0]), width), order="F")
-        for j, column in enumerate(numbers):
-            encoded[:, j] = column
-        at = len(numbers)
+        for at, j in enumerate(self.numeric_):
+            encoded[:, at] = _numbers(names[j], columns[j])
+        at = len(self.numeric_)
+        _refuse_infinite([names[j] for j in self.numeric_], encoded[:, :at])
         for block in (*indicators, *means):
             encoded[:, at : at + block.shape[1]] = block
             at += block.shape[1]
@@ -291,11 +291,15 @@ class TableEncoder(SavesModel, TransformerMixin, BaseEstimator):
 class _Levels:
     """The categories of a column by number, and what each is encoded as; the last row is of those unseen in fit.
 
-    Category c has the indicators pattern[pattern_of[c]], and the mean targets mean_target[c].
+    Category c has the indicators pattern[pattern_of[c]], and the mean targets mean_target[c]. Columns come as `_texts`
+    gives them.
     """
 
-    def __init__(self, texts: list[str | None], max_categories: int) -> None:
-        counts = Counter(texts)
+    def __init__(self, texts: list[str | None], number: NDArray[np.intp], max_categories: int) -> None:
+        counts: Counter[str | None] = Counter()
+        for text, rows in zip(texts, np.bincount(number, minlength=len(texts)).tolist()):
+            if rows:
+                counts[text] += rows
         found = sorted(counts, key=lambda text: (text is None, text or ""))
         n = len(found)
         # Missing is the last one.
@@ -328,12 +332,11 @@ class _Levels:
     def has_mean_target(self) -> bool:
         return self.mean_target is not None
 
-    def codes(self, texts: list[str | None]) -> NDArray[np.intp]:
+    def codes(self, texts: list[str | None], number: NDArray[np.intp]) -> NDArray[np.intp]:
         """Number of each row's category."""
-        unseen = self.n_categories
-        # Missing is unseen too, where there was none. One dictionary of all texts, which `map` goes through in C.
-        number = {text: self.number.get(text, unseen) for text in set(texts)} | {None: len(self.number)}
-        return np.fromiter(map(number.__getitem__, texts), np.intp, len(texts))
+        # Missing is unseen too, where there was none.
+        known, unseen = self.number | {None: len(self.number)}, self.n_categories
+        return np.array([known.get(text, unseen) for text in texts], np.intp)[number]
 
     def fit_mean_target(self, codes: NDArray[np.intp], Y: np.ndarray, fold: np.ndarray) -> np.ndarray:
         """Learn the mean targets, and return those of the rows, each from the rows of other folds."""
@@ -443,6 +446,14 @@ def _default_encoders() -> list[PiecewiseLinearEncoder]:
     return [PiecewiseLinearEncoder(n_bins) for n_bins in (1, 32, 16, 64)]
 
 
+def _columns_of(X) -> list:
+    """The columns of a DataFrame; as arrays where they are all numbers of one dtype, for each Series takes 20 us."""
+    dtypes = set(X.dtypes)
+    if len(dtypes) == 1 and all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes):
+        return list(X.to_numpy().T)
+    return [column for _, column in X.items()]
+
+
 def _as_array(X) -> np.ndarray:
     """X as an array; lists keep the type of each value, of which an array of texts would leave none."""
     if not hasattr(X, "shape") and not hasattr(X, "__array__"):
@@ -476,10 +487,13 @@ def _has_dtype_of_texts(column) -> bool:
 
 def _types(column) -> set[type]:
     """The types of the values that are not missing."""
-    kinds = set(map(type, _objects(column)))
-    if kinds <= {str, type(None)}:  # most columns of texts, without a look at each value
-        return kinds - {type(None)}
-    return {type(value) for value in _objects(column) if not _is_missing(value)}
+    values = _objects(column).tolist()
+    kinds = set(map(type, values)) - {type(None)}
+    # A look at each value takes its time, and texts need none.
+    doubtful = {kind for kind in kinds if kind is not str}
+    if not doubtful:
+        return kinds
+    return kinds - doubtful | {type(value) for value in values if type(value) in doubtful and not _is_missing(value)}
 
 
 def _is_type_of_numbers(kind: type) -> bool:
@@ -533,24 +547,35 @@ def _numbers(name: str, column) -> np.ndarray:
         if other:
             raise ValueError(f"Column {name} held numbers in fit, and has values of type {', '.join(other)} now.")
     try:
-        numbers = _as_floats(column)
+        return _as_floats(column)
     except OverflowError:
-        numbers = np.array([np.inf])
-    if np.isinf(numbers).any():
+        return np.full(len(column), np.inf)  # which is refused
+
+
+def _refuse_infinite(names: list[str], numbers: np.ndarray) -> None:
+    """Raise an error that names the first of the columns with an infinite number in it."""
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        name = names[infinite.any(axis=0).argmax()]
         raise ValueError(f"Column {name} contains infinity, or numbers too large for float64.")
-    return numbers
 
 
-def _texts(column) -> list[str | None]:
-    """A column of categories as texts, missing values as None."""
+def _texts(column) -> tuple[list[str | None], NDArray[np.intp]]:
+    """A column of categories as texts, missing values as None, and for each row which of them it has.
+
+    Texts may be there twice, or in no row: what is done for each should be done for few.
+    """
     if type(column.dtype).__name__ == "CategoricalDtype":
         # By their codes: with missing values among them, integers would come out of pandas as floats.
-        texts = [*map(_text, column.cat.categories), None]
-        return [texts[code] for code in column.cat.codes]
-    values = _objects(column)
-    if set(map(type, values)) <= {str, type(None)}:
-        return values.tolist()
-    return list(map(_text, values))
+        texts = [*map(_text, column.array.categories), None]
+        # -1, for missing values, is the last one. Codes have as few bits as categories need: too few for one more.
+        return texts, column.array.codes.astype(np.intp) % len(texts)
+    values = _objects(column).tolist()
+    # Of these alone, values that are equal have the same text; 1 and True have not.
+    if not set(map(type, values)) <= {str, float, type(None)}:
+        values = list(map(_text, values))
+    number = {value: k for k, value in enumerate(dict.fromkeys(values))}
+    return list(map(_text, number)), np.fromiter(map(number.__getitem__, values), np.intp, len(values))
 
 
 def _text(value: Any) -> str | None:

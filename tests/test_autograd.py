@@ -29,10 +29,14 @@ TOLERANCE = 1e-12
 def jax():
     """JAX in float64 while this module runs: without it, arrays are float32."""
     module = pytest.importorskip("jax")
-    before = module.config.jax_enable_x64
-    module.config.update("jax_enable_x64", True)
+    # Each function is compiled to be called a few times: what optimising it takes is not made up for.
+    options = {"jax_enable_x64": True, "jax_disable_most_optimizations": True}
+    before = {name: module.config.read(name) for name in options}
+    for name, value in options.items():
+        module.config.update(name, value)
     yield module
-    module.config.update("jax_enable_x64", before)
+    for name, value in before.items():
+        module.config.update(name, value)
 
 
 @pytest.fixture(scope="module")

@@ -1033,19 +1033,62 @@ def test_looked_up_products_are_those_of_the_encoding_with_any_units_and_precisi
     np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-5 if dtype == "float32" else 1e-12)
 
 
-def test_looked_up_predictions_are_the_same_with_any_number_of_threads():
+def test_looked_up_predictions_are_the_same_with_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr("skbce._prediction._LOOKED_UP_THREAD_WORK", 1)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((2000, 6))
-    y = X[:, 0] * X[:, 1] > 0
-    clf = BCEMLPEnsembleClassifier(template(max_iter=3), 4, encoders=PiecewiseLinearEncoder(8), random_state=0)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    y = np.nansum(X, axis=1) > 0
+    encoders = [PiecewiseLinearEncoder(n_bins) for n_bins in (8, 40, 1)]
+    clf = BCEMLPEnsembleClassifier(template(max_iter=3), 4, encoders=encoders, linear_share=0.2, random_state=0)
     clf.fit(X, y)
     predicted = []
     for n_threads in (1, 2, 3, 8):
-        for estimator in (clf, *clf.estimators_, *clf.encoders_):
+        for estimator in (clf, clf.linear_, *clf.estimators_, *clf.encoders_):
             estimator.set_params(n_threads=n_threads)
         predicted.append(clf.predict_proba(X))
     for other in predicted[1:]:
         np.testing.assert_array_equal(other, predicted[0])
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 65])
+def test_few_rows_are_looked_up_as_many_are(n_rows):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((600, 3))
+    encoders = [PiecewiseLinearEncoder(20), PiecewiseLinearEncoder(2)]
+    clf = BCEMLPEnsembleClassifier(template(max_iter=3), 2, encoders=encoders, random_state=0).fit(X, X[:, 0] > 0)
+    # BLAS sums in another order where a product has few rows; probabilities are of float32.
+    np.testing.assert_allclose(clf.predict_proba(X[:n_rows]), clf.predict_proba(X)[:n_rows], rtol=1e-6)
+
+
+def test_members_of_both_precisions_are_looked_up_together():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((700, 4))
+    clf = BCEMLPEnsembleClassifier(template(max_iter=3), 5, encoders=PiecewiseLinearEncoder(12), random_state=0)
+    clf.fit(X, X[:, 0] > 0)
+    for member in clf.estimators_[1::2]:
+        member.set_params(dtype="float64")
+        member.coefs_ = [W.astype(np.float64) for W in member.coefs_]
+        member.intercepts_ = [b.astype(np.float64) for b in member.intercepts_]
+    encoded = clf.encoders_[0].transform(X)
+    expected = np.mean([member.predict_proba(encoded) for member in clf.estimators_], axis=0)
+    np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-5)  # running sums in float32
+
+
+@pytest.mark.parametrize("n_bins", [7, 8, 9])  # on both sides of lookup.pxd's FEW_BINS
+def test_values_bins_and_indicators_are_multiplied_or_looked_up_alike(n_bins):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 30))
+    X[:, ::4] = rng.integers(0, 2, (200, 8))
+    X[:, 5] = np.where(X[:, 5] > 0, np.nan, 1.0)  # an indicator alone
+    X[rng.random(X.shape) < 0.05] = np.nan
+    member = BCEMLPClassifier((5,), dtype="float64", max_iter=2, early_stopping=True)
+    for include_value in (True, False):
+        encoder = PiecewiseLinearEncoder(n_bins, include_value=include_value)
+        clf = BCEMLPEnsembleClassifier(member, 2, encoders=encoder, random_state=0).fit(X, np.nanmean(X, axis=1) > 0)
+        encoded = clf.encoders_[0].transform(X)
+        expected = np.mean([m.predict_proba(encoded) for m in clf.estimators_], axis=0)
+        np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-12)
 
 
 def test_looked_up_predictions_name_a_member_that_is_not_finite():

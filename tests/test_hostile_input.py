@@ -408,11 +408,10 @@ def test_no_argument_of_a_door_may_be_none_but_those_that_are_optional():
 
 
 class Encoded:
-    """What looked_up_logits takes for two networks of 7-3-1 over an encoding of three columns, one of them twice."""
+    """What a look-up takes for two networks of 7-3-1 over an encoding of three columns, one of them twice."""
 
     def __init__(self, dtype=np.float64, n_threads=2):
         layouts = [Layout((7, 3, 1), f, sparse=True) for f in ("tanh", "gelu")]
-        size = 2 * 7 * 3 + layouts[1].network.workspace_size(20)
         self.plan = {
             "table": doors.Table(X), "places": self.places(), "robust": np.array([[0.0, 0, 0], [1, 1, 1]]),
             "edges": np.array([-1.0, 0, 1, 2]), "width": 7,
@@ -420,9 +419,26 @@ class Encoded:
         self.arguments = {
             "networks": tuple(layout.network for layout in layouts),
             "thetas": tuple(np.ones(layout.n_parameters, dtype) for layout in layouts), **self.plan, "block_rows": 20,
-            "memory": np.zeros((n_threads, 2 * size), dtype), "Z": np.full((2, 60), np.nan, dtype),
-            "n_threads": n_threads,
         }  # fmt: skip
+        self.n_threads = n_threads
+
+    def look_up(self, memory=None, n_threads=None, others=(), **wrong):
+        """The logits, and whether all is finite, with arguments in place of those that fit."""
+        lookup = doors.Lookup(*(self.arguments | wrong).values())
+        if memory is None:
+            memory = np.zeros((self.n_threads, self.doubles(lookup)))
+        lookup.logits[...] = np.nan
+        n_threads = self.n_threads if n_threads is None else n_threads
+        try:
+            return lookup.logits, doors.looked_up_logits((lookup, *others), memory, n_threads)
+        except (ValueError, TypeError):
+            assert np.isnan(lookup.logits).all()
+            raise
+
+    @staticmethod
+    def doubles(lookup):
+        """How many hold what a thread needs."""
+        return -(-lookup.n_elements * lookup.logits.itemsize // 8)
 
     @staticmethod
     def places(row=0, k=0, value=None):
@@ -492,19 +508,26 @@ WRONG_LOOK_UPS = {
     "theta with gaps": ({"thetas": (np.ones(56)[::2], THETAS[1])}, "contiguous"),
     "theta of rows": ({"thetas": (THETAS[0][:, None], THETAS[1])}, "dim"),
     "theta of float32": ({"thetas": (THETAS[0], THETAS[1].astype("f4"))}, "double"),
+    "thetas of float16": ({"thetas": tuple(theta.astype("f2") for theta in THETAS)}, "format"),
     "no rows in a block": ({"block_rows": 0}, "block_rows"), "block_rows negative": ({"block_rows": -1}, "block_rows"),
-    "block_rows of 2^31": ({"block_rows": 2**31}, "block_rows"), "a row more": ({"block_rows": 21}, "memory holds"),
-    "memory narrow": ({"memory": Encoded().arguments["memory"][:, :-1].copy()}, "memory holds"),
-    "memory with gaps": ({"memory": Encoded().arguments["memory"][:, ::2]}, "contiguous"),
-    "no memory": ({"memory": np.zeros((0, 9999))}, "memory for it"),
-    "memory of None": ({"memory": None}, "memory|match"),
-    "memory of float32": ({"memory": Encoded(np.float32).arguments["memory"]}, "float"),
-    "Z short": ({"Z": np.zeros((2, 59))}, "Z has"), "Z long": ({"Z": np.zeros((2, 61))}, "Z has"),
-    "Z of one network": ({"Z": np.zeros((1, 60))}, "Z has"),
-    "Z of columns": ({"Z": np.zeros((2, 60), order="F")}, "contiguous"),
-    "Z of None": ({"Z": None}, "Z"), "Z of float32": ({"Z": np.zeros((2, 60), "f4")}, "double"),
-    "no rows": ({"table": doors.Table(X[:0]), "Z": np.zeros((2, 0))}, "Z has"),
-    "no threads": ({"n_threads": 0}, "thread"),
+    "block_rows of 2^31": ({"block_rows": 2**31}, "block_rows"),
+    "no rows": ({"table": doors.Table(X[:0])}, "X has rows"),
+}  # fmt: skip
+FITTING = Encoded()
+LOOKUP = doors.Lookup(*FITTING.arguments.values())
+DOUBLES = FITTING.doubles(LOOKUP)
+WRONG_WORK = {
+    "memory narrow": ({"memory": np.zeros((2, DOUBLES - 1))}, "memory holds"),
+    "memory with gaps": ({"memory": np.zeros((2, 2 * DOUBLES))[:, ::2]}, "contiguous"),
+    "no memory": ({"memory": np.zeros((0, 9999))}, "memory"),
+    "memory of float32": ({"memory": np.zeros((2, 9999), "f4")}, "double"),
+    "no threads": ({"n_threads": 0}, "a thread"), "a lookup of None": ({"others": (None,)}, "Lookup"),
+    "a lookup of another table": ({"others": (LOOKUP,)}, "have a table"),
+    "a row more in its blocks": ({"block_rows": 21, "memory": np.zeros((2, DOUBLES))}, "memory holds"),
+    "blocks of other rows": (
+        {"others": (doors.Lookup(*(FITTING.arguments | {"block_rows": 19}).values()),), "table": FITTING.plan["table"]},
+        "have a table",
+    ),
 }  # fmt: skip
 
 
@@ -514,10 +537,11 @@ def test_look_up_and_encoding_with_arguments_that_fit_agree(dtype, n_threads):
     encoded = Encoded(dtype, n_threads)
     A = np.empty((60, 7), np.float32)
     doors.encode_columns(*list(encoded.plan.values())[:-1], A, n_threads)
-    assert doors.looked_up_logits(*encoded.arguments.values()) == [True, True]
+    Z, are_finite = encoded.look_up()
+    assert are_finite == [[True, True]]
     # All W are 1, and all b.
     Z_1 = 1 + A.sum(axis=1, dtype=np.float64)
-    np.testing.assert_allclose(encoded.arguments["Z"][0], 1 + 3 * np.tanh(Z_1), rtol=1e-5)  # float32
+    np.testing.assert_allclose(Z[0], 1 + 3 * np.tanh(Z_1), rtol=1e-5)  # float32
 
 
 @pytest.mark.parametrize(("wrong", "says"), WRONG_PLANS.values(), ids=WRONG_PLANS)
@@ -537,10 +561,20 @@ def test_encode_columns_refuses_an_output_that_does_not_fit(out, says):
     ("wrong", "says"), (WRONG_PLANS | WRONG_LOOK_UPS).values(), ids=[*WRONG_PLANS, *WRONG_LOOK_UPS]
 )
 def test_look_up_refuses_memory_that_does_not_fit(wrong, says):
-    encoded = Encoded()
     with pytest.raises((ValueError, TypeError), match=says):
-        doors.looked_up_logits(*(encoded.arguments | wrong).values())
-    assert np.isnan(encoded.arguments["Z"]).all()
+        Encoded().look_up(**wrong)
+
+
+@pytest.mark.parametrize(("wrong", "says"), WRONG_WORK.values(), ids=WRONG_WORK)
+def test_look_ups_refuse_memory_that_does_not_fit(wrong, says):
+    with pytest.raises((ValueError, TypeError), match=says):
+        Encoded().look_up(**wrong)
+
+
+@pytest.mark.parametrize("lookups", [(), None, [LOOKUP]], ids=["none", "None", "a list"])
+def test_look_ups_refuse_what_are_none(lookups):
+    with pytest.raises((ValueError, TypeError), match="lookups"):
+        doors.looked_up_logits(lookups, np.zeros((1, DOUBLES)), 1)
 
 
 def test_layout_whose_parts_overlap_is_refused():

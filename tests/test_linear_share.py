@@ -66,7 +66,7 @@ def test_linear_model_is_the_mean_of_logistic_regressions_on_the_members_rows(en
     assert clf.linear_share_ == 0.25
 
 
-@pytest.mark.parametrize("n_rows", [3, 150])  # from 32 rows on first layers are looked up
+@pytest.mark.parametrize("n_rows", [3, 150])
 def test_probabilities_are_the_mean_of_both_by_their_shares(n_rows):
     clf, networks = ensemble(linear_share=0.3).fit(X, y), ensemble().fit(X, y)
     of_linear = clf.linear_.predict_proba(clf.encoders_[0].transform(X[:n_rows]))
@@ -79,8 +79,16 @@ def test_probabilities_are_the_mean_of_both_by_their_shares(n_rows):
 def test_share_is_the_best_out_of_fold_less_a_tenth(weighted):
     weight = np.random.default_rng(0).integers(0, 4, len(y)).astype(float) if weighted else None
     clf = ensemble(linear_share="oof").fit(X, y, sample_weight=weight)
-    fixed = [ensemble(linear_share=share).fit(X, y, sample_weight=weight) for share in np.linspace(0, 0.99, 100)]
-    best = min(range(100), key=lambda k: fixed[k].oof_score_["log_loss"])
+    # The probabilities are a mean, by the share, of networks and a linear model that no share changes.
+    fixed = {share: ensemble(linear_share=share).fit(X, y, sample_weight=weight) for share in (0, 0.3, 0.99)}
+    networks, linear = fixed[0].oof_proba_[:, 1], fixed[0.99].oof_proba_[:, 1]
+
+    def loss(share):
+        return log_loss(y, networks + share / 0.99 * (linear - networks), sample_weight=weight)
+
+    for share, one in fixed.items():
+        assert loss(share) == pytest.approx(one.oof_score_["log_loss"], rel=1e-6)  # members' float32
+    best = min(range(100), key=lambda k: loss(0.01 * k))
     assert 0 < clf.linear_share_ == pytest.approx(0.01 * best - 0.1, abs=0.006)  # half a step of the grid, and 1e-3
 
 

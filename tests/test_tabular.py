@@ -147,6 +147,43 @@ EMPTY = {
 }
 
 
+@pytest.mark.parametrize("n", [2, 127, 128, 300])  # codes of 8 bits hold 127 categories, and of 16 more
+def test_categories_of_any_number_are_those_of_their_texts(n):
+    texts = pd.Series([f"c{k}" for k in range(n)] * 2 + [None] * 2, dtype=object)
+    texts = texts.sample(frac=1, random_state=0).reset_index(drop=True)
+    y = np.arange(len(texts)) % 3 == 0
+    encoder, of_texts = TableEncoder(random_state=0), TableEncoder(random_state=0)
+    encoded = encoder.fit_transform(pd.DataFrame({"x": texts.astype("category")}), y)
+    assert_array_equal(encoded, of_texts.fit_transform(pd.DataFrame({"x": texts}), y))
+    # Another order of the categories, one of them in no row, and one that was not there.
+    other = texts[::-1].replace("c1", "new").astype(pd.CategoricalDtype(["new", *sorted(set(texts) - {None})]))
+    assert_array_equal(
+        encoder.transform(pd.DataFrame({"x": other})), of_texts.transform(pd.DataFrame({"x": other.astype(object)}))
+    )
+
+
+def test_objects_whose_texts_are_equal_are_one_category():
+    missing = [None, np.nan, float("nan"), np.float64("nan"), pd.NA]
+    values = ["1", 1, 1.0, np.int8(1), Decimal(1), *missing, "True", True, "a", "b"]
+    column = pd.Series(values, dtype=object)
+    as_texts = pd.Series(["1"] * 5 + [None] * 5 + ["True"] * 2 + ["a", "b"], dtype=object)
+    encoder = TableEncoder().fit(as_texts.to_frame("x"))
+    assert_array_equal(encoder.transform(column.to_frame("x")), encoder.transform(as_texts.to_frame("x")))
+    # Of texts and floats alone, which are told apart by their values.
+    some = column[[0, 2, 5, 6, 7, 10, 12, 13]].reset_index(drop=True)
+    expected = as_texts[[0, 2, 5, 6, 7, 10, 12, 13]].reset_index(drop=True)
+    assert_array_equal(encoder.transform(some.to_frame("x")), encoder.transform(expected.to_frame("x")))
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i2", "u8", "bool"])
+def test_numbers_of_one_dtype_are_those_of_their_columns_beside_others(dtype):
+    X = pd.DataFrame(np.arange(12).reshape(4, 3) % 5, columns=list("abc")).astype(dtype)
+    alone = TableEncoder().fit_transform(X)
+    beside = TableEncoder().fit_transform(X.assign(d=["p", "q", "p", "q"]))
+    assert_array_equal(alone, beside[:, :3])
+    assert_array_equal(alone, X.to_numpy(float))
+
+
 @pytest.mark.parametrize("column", EMPTY.values(), ids=EMPTY)
 @pytest.mark.parametrize("later", [["u", None], [1.5, 2], [NAN, NAN]], ids=str)
 def test_column_that_is_all_missing_in_fit_leaves_nothing_and_may_hold_anything_later(column, later):

@@ -27,8 +27,8 @@ from skbce.kernels.dropout cimport drop
 from skbce.kernels.elementary cimport (
     are_finite, exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
-from skbce.kernels.encode cimport encode_rows, is_within
-from skbce.kernels.lookup cimport GROUP_COMPONENTS, MOST_NETWORKS, LookupView, fill_looked_up, is_in_order, widest_group
+from skbce.kernels.encode cimport FEW_BINS as MOST_FEW_BINS, encode_rows, is_within
+from skbce.kernels.lookup cimport MOST_NETWORKS, NUMBERS, LookupView, is_in_order, look_up, widest_group
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.network cimport fill_input_gradients, fill_logits, is_apart, workspace_size
 from skbce.kernels.parallel cimport (
@@ -47,7 +47,7 @@ from skbce.kernels.views cimport DropoutView, EncodingView, NetworkView, SampleV
 
 HAS_OPENMP = bool(has_openmp)
 NETWORKS_AT_ONCE = MOST_NETWORKS  # of a lookup
-GROUP_WIDTH = GROUP_COMPONENTS  # components that a lookup's group of columns has at most, or those of one column
+FEW_BINS = MOST_FEW_BINS  # of a column that is multiplied, not looked up
 
 # Whether the one who waits for this thread has given up: a function, or None. Work then ends at its next pause.
 GIVEN_UP = ContextVar("GIVEN_UP", default=None)
@@ -537,59 +537,114 @@ def encode_columns(
     raise_from(raised)
 
 
-cdef int take_networks(
-    LookupView* lookup, tuple networks, tuple thetas, const EncodingView* plan, Py_ssize_t block_rows, floating like
-) except -1:
+cdef int take_networks(LookupView* lookup, tuple networks, tuple thetas, floating like) except -1:
     """the networks and their parameters, after a look that they are of one output, over the plan's encoding"""
     cdef const floating[::1] theta
     cdef const NetworkView* net
     cdef Py_ssize_t m
-    require(1 <= len(networks) == len(thetas) <= MOST_NETWORKS, "there are a few networks, and a theta for each")
-    require(1 <= block_rows <= INT_MAX, "block_rows is positive, and BLAS counts as far")
-    lookup.n_networks, lookup.block_rows = len(networks), block_rows
-    lookup.sums_size = lookup.workspace_size = 0
     for m in range(lookup.n_networks):
         net = &(<Network?>networks[m]).view
         theta = thetas[m]
         require(theta.shape[0] == net.n_parameters, "theta has the network's parameters")
-        require(net.units[0] == plan.width and net.units[net.n_layers] == 1, "networks have the encoding, one output")
+        require(
+            net.units[0] == lookup.plan.width and net.units[net.n_layers] == 1,
+            "networks have the encoding, one output",
+        )
         lookup.net[m], lookup.theta[m] = net, &theta[0]
-        lookup.sums_size = max(lookup.sums_size, 2 * widest_group(plan) * net.units[1])
-        lookup.workspace_size = max(lookup.workspace_size, workspace_size(net, block_rows))
+        lookup.sums_size = max(lookup.sums_size, max(2 * widest_group(&lookup.plan), NUMBERS) * net.units[1])
+        lookup.workspace_size = max(lookup.workspace_size, workspace_size(net, lookup.block_rows))
     return 0
 
 
-def looked_up_logits(
-    tuple networks not None, tuple thetas not None, Table X not None, const int64_t[:, ::1] places not None,
-    const double[:, ::1] robust not None, const double[::1] edges not None, Py_ssize_t width, Py_ssize_t block_rows,
-    floating[:, ::1] memory not None, floating[:, ::1] Z not None, int n_threads,
-):
-    """Z[L] of a dense table's encoding, a row for each of a few networks of one output, whose layouts are for CSR.
+cdef class Lookup:
+    """A few networks of one output and one dtype over an encoding of a dense table, their layouts being for CSR.
 
-    Returns for each whether theta and Z are finite.
+    Raises
+    ------
+    ValueError
+        Where networks, plan and table do not fit.
     """
-    cdef EncodingView plan = encoding_view(X, places, robust, edges, width)
-    cdef LookupView lookup
-    cdef Py_ssize_t m, n_rows = X.view.n_rows
-    require(is_in_order(&plan), "a plan has its columns in order")
-    take_networks[floating](&lookup, networks, thetas, &plan, block_rows, 0)
-    require(Z.shape[0] == lookup.n_networks and Z.shape[1] == n_rows > 0, "Z has a row a network, with X's rows")
-    require(n_threads >= 1 and memory.shape[0] >= 1, "there is a thread, and memory for it")
-    require(memory.shape[1] >= lookup.n_networks * (lookup.sums_size + lookup.workspace_size), "memory holds a block")
-    n_threads = min(n_threads, memory.shape[0])
+
+    cdef LookupView view
+    cdef Table _X
+    cdef tuple _owners
+    cdef readonly object logits  # takes them: a row for each network
+    cdef readonly Py_ssize_t n_elements  # of the memory for a thread, in its dtype
+
+    def __cinit__(
+        self, tuple networks not None, tuple thetas not None, Table X not None, places, robust, edges,
+        Py_ssize_t width, Py_ssize_t block_rows,
+    ):
+        cdef const int64_t[:, ::1] places_view = places
+        cdef const double[:, ::1] robust_view = robust
+        cdef const double[::1] edges_view = edges
+        require(places is not None and robust is not None and edges is not None, "a plan has places, robust and edges")
+        self.view.plan = encoding_view(X, places_view, robust_view, edges_view, width)
+        require(is_in_order(&self.view.plan), "a plan has its columns in order")
+        require(X.view.n_rows > 0, "X has rows")
+        require(1 <= len(networks) == len(thetas) <= MOST_NETWORKS, "there are a few networks, and a theta for each")
+        require(1 <= block_rows <= INT_MAX, "block_rows is positive, and BLAS counts as far")
+        self._X, self._owners = X, (networks, thetas, places, robust, edges)
+        self.view.n_networks, self.view.block_rows = len(networks), block_rows
+        self.view.sums_size = self.view.workspace_size = 0
+        self.view.is_double = getattr(thetas[0], "dtype", None) == np.float64
+        self.logits = np.empty((len(networks), X.view.n_rows), np.float64 if self.view.is_double else np.float32)
+        self.view.Z = <void*>address(self.logits)
+        if self.view.is_double:
+            take_networks[double](&self.view, networks, thetas, 0)
+        else:
+            take_networks[float](&self.view, networks, thetas, 0)
+        self.n_elements = self.view.n_networks * (self.view.sums_size + self.view.workspace_size)
+
+    cdef list finite_ones(self):
+        """for each network whether theta and logits are"""
+        cdef Py_ssize_t m, n = self._X.view.n_rows
+        cdef list found = []
+        for m in range(self.view.n_networks):
+            if self.view.is_double:
+                found.append(bool(self.view.is_finite[m] and are_finite(n, <double*>self.view.Z + m * n)))
+            else:
+                found.append(bool(self.view.is_finite[m] and are_finite(n, <float*>self.view.Z + m * n)))
+        return found
+
+
+def looked_up_logits(tuple lookups not None, double[:, ::1] memory not None, int n_threads):
+    """Z[L] of a table's encodings by the networks of some lookups, into their `logits`; a block of rows is a task.
+
+    Returns for each lookup, and each of its networks, whether theta and Z are finite.
+    """
+    require(len(lookups) >= 1 and n_threads >= 1 and memory.shape[0] >= 1, "there are lookups, a thread, and memory")
+    cdef Lookup lookup, first = <Lookup?>lookups[0]
+    # Pointers to their views.
+    cdef uintptr_t[::1] views = np.empty(len(lookups), np.uintp)
+    cdef Py_ssize_t k, n_lookups = len(lookups)
+    cdef Py_ssize_t n_blocks = (first._X.view.n_rows + first.view.block_rows - 1) // first.view.block_rows
+    for k in range(n_lookups):
+        lookup = <Lookup?>lookups[k]
+        require(lookup._X is first._X and lookup.view.block_rows == first.view.block_rows, "lookups have a table")
+        require(
+            memory.shape[1] * (1 if lookup.view.is_double else 2) >= lookup.n_elements, "memory holds a block"
+        )
+        views[k] = <uintptr_t>&lookup.view
+    require(n_lookups * n_blocks <= INT_MAX - n_threads, "tasks are counted in 31 bits")
+    cdef int task = 0
     cdef list raised = []
     cdef Pause pause = pauses(raised)
+    n_threads = min(n_threads, memory.shape[0])
     with nogil:
         if n_threads == 1:
-            fill_looked_up(&lookup, &X.view, &plan, memory.shape[1], &memory[0, 0], n_rows, &pause, &Z[0, 0])
+            look_up(
+                <LookupView**>&views[0], n_lookups, &first._X.view, n_blocks, memory.shape[1], &memory[0, 0], &task,
+                &pause,
+            )
         else:
             with parallel(num_threads=n_threads):
-                fill_looked_up(&lookup, &X.view, &plan, memory.shape[1], &memory[0, 0], n_rows, &pause, &Z[0, 0])
+                look_up(
+                    <LookupView**>&views[0], n_lookups, &first._X.view, n_blocks, memory.shape[1], &memory[0, 0],
+                    &task, &pause,
+                )
     raise_from(raised)
-    finite = []
-    for m in range(lookup.n_networks):
-        finite.append(bool(lookup.is_finite[m] and are_finite(n_rows, &Z[m, 0])))
-    return finite
+    return [(<Lookup>one).finite_ones() for one in lookups]
 
 
 cdef floating probability(floating z) noexcept nogil:

@@ -27,6 +27,14 @@ cdef extern from *:
     static inline int skbce_max_threads(void) { return 1; }
     #endif
 
+    /* Which of some tasks comes next, for threads that take them as they come. */
+    #ifdef _MSC_VER
+    #include <intrin.h>
+    static inline int skbce_next_task(int* next) { return (int)_InterlockedExchangeAdd((volatile long*)next, 1); }
+    #else
+    static inline int skbce_next_task(int* next) { return __atomic_fetch_add(next, 1, __ATOMIC_RELAXED); }
+    #endif
+
     /* An orphaned barrier binds to the parallel region that its caller runs in. */
     static inline void skbce_barrier(void) { SKBCE_BARRIER }
 
@@ -53,6 +61,7 @@ cdef extern from *:
     int thread_count "skbce_thread_count" () noexcept nogil
     int max_threads "skbce_max_threads" () noexcept nogil
     void barrier "skbce_barrier" () noexcept nogil
+    int next_task "skbce_next_task" (int* next) noexcept nogil
     double seconds_now "skbce_seconds" () noexcept nogil
 
 
