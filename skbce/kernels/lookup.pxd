@@ -223,7 +223,7 @@ cdef inline void add_numbers(
             if n == 1:
                 gemv(True, <int>n_numbers, <int>tile, A, TILE, W, <floating>1, Z)
             else:
-                gemm(True, False, tile, n, n_numbers, A, TILE, W, n, Z, n, Z)
+                gemm(True, False, tile, n, n_numbers, A, TILE, W, n, Z, n, False, Z)
         at += tile
 
 
