@@ -72,7 +72,7 @@ def forward(
         W = _array(f"weights[{l}]", W, dtype, shape=(A[-1].shape[1], None))
         b = _array(f"biases[{l}]", b, dtype, shape=(W.shape[1],))
         Z.append(np.empty((len(A[0]), W.shape[1]), dtype))
-        doors.layer_forward(A[-1], W, b, Z[-1])
+        doors.layer_forward(A[-1], W, b, False, Z[-1])
         A.append(Z[-1].copy())
         doors.apply_activation(ACTIVATIONS.index(f[l]), A[-1])
     return Z, A

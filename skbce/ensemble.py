@@ -121,7 +121,7 @@ class _Crew:
             while True:
                 if self._stops or not (self._todo or self._n_at_work):
                     break
-                self._news.get()
+                self._wait()
         except KeyboardInterrupt:
             interrupted = True
         except RuntimeError as error:
@@ -135,6 +135,11 @@ class _Crew:
             raise self._errors[0]
         return interrupted
 
+    def _wait(self) -> None:
+        """Until there is news; not for long, as a Ctrl-C that comes just before Python waits does not wake it."""
+        with suppress(Empty):
+            self._news.get(timeout=0.05)
+
     def _end(self) -> None:
         """Wait for those at work; none begins any more.
 
@@ -146,8 +151,7 @@ class _Crew:
             with self._lock:
                 if not self._n_at_work:
                     return
-            with suppress(Empty):
-                self._news.get(timeout=0.05)
+            self._wait()
             self._given_up = time.perf_counter() > patience_ends
 
     def _run(self) -> None:

@@ -1,10 +1,12 @@
 """BCEMLPEnsembleClassifier: members on all folds but one, stopped on that one, averaged."""
 
+import _thread
 import copy
 import gc
 import pickle
 import signal
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -837,6 +839,33 @@ def test_ctrl_c_keeps_members_that_are_done_and_those_in_training(monkeypatch, n
     assert np.isfinite(clf.oof_proba_[np.concatenate(clf.held_out_)]).all()
     assert np.isnan(clf.oof_proba_).any()
     assert blas_threads() == before_blas
+
+
+@pytest.mark.usefixtures("default_sigint", "two_blas_threads")
+def test_ctrl_c_that_wakes_nobody_ends_the_fit_all_the_same(monkeypatch):
+    """It comes between Python's last look for signals and its wait; interrupt_main makes one that never wakes it."""
+    pressed, late = threading.Event(), threading.Event()
+    run_steps = doors.run_steps
+
+    def press_again():
+        late.set()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    timer = threading.Timer(20, press_again)
+
+    def pressing(*args):
+        if not pressed.is_set():
+            pressed.set()
+            time.sleep(0.2)  # the fit waits by now
+            _thread.interrupt_main()
+            timer.start()
+        return run_steps(*args)
+
+    monkeypatch.setattr(doors, "run_steps", pressing)
+    with pytest.warns(ConvergenceWarning, match="1 of 2 members are left out, for Ctrl-C came before they began"):
+        ensemble(2, template(**ENDLESS), n_threads=1).fit(X, y)
+    timer.cancel()
+    assert not late.is_set()
 
 
 @pytest.mark.usefixtures("default_sigint")

@@ -1,5 +1,6 @@
 """What is installed: public names, instruction sets, and words for what is missing."""
 
+import inspect
 import os
 import shutil
 import subprocess
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 import skbce
+import skbce._parameters
 import skbce.kernels
+from tests.sanitizers import plugin
 
 
 def run(code, folder=None, **environment):
@@ -80,3 +83,12 @@ def test_show_config_names_versions_threads_and_instruction_set(capsys):
     printed = capsys.readouterr().out
     for word in (skbce.__version__, "scikit-learn", "numpy", "threads", skbce.kernels.LEVEL, "BLAS"):
         assert word in printed
+
+
+def test_what_the_sanitizers_plugin_exchanges_takes_the_same_arguments():
+    for name in ("aligned_zeros", "aligned_rows"):
+        replaced, exact = (
+            inspect.signature(function).parameters
+            for function in (getattr(skbce._parameters, name), getattr(plugin, name.replace("aligned", "_exact")))
+        )
+        assert [(p.name, p.default) for p in replaced.values()] == [(p.name, p.default) for p in exact.values()]

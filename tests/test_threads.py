@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skbce import BCEMLPClassifier, PiecewiseLinearEncoder, _threads
-from skbce._parameters import Layout
+from skbce._parameters import Layout, Workspace
 from skbce.kernels import doors
 from tests.model_checks import blas_threads, rows_for_threads
 
@@ -161,6 +161,32 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert result.stdout.strip() == "0", result.stderr
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_threads_end_together_at_an_order_that_names_no_row_and_leave_the_step_before(n_threads):
+    X, y = rows_for_threads(1600, 60, np.float32, False)
+    layout = Layout((60, 64, 32, 1), "relu")
+    rule = {"solver": 0, "learning_rate": 0.1, "alpha": 0.0, "weight_decay": 0.0, "max_grad_norm": np.inf}
+    rule |= {"momentum": 0.0, "nesterov": False, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    order = np.arange(1600)
+    order[1000] = 1600
+    thetas = []
+    for stop in (800, 1600):
+        theta = np.random.default_rng(0).normal(0, 0.1, layout.n_parameters).astype(np.float32)
+        work = Workspace(layout, 800, np.float32, n_threads)
+        arguments = (
+            layout.network, rule, 0, theta, np.zeros_like(theta), None, doors.Table(X), y.astype(np.uint8)[:, None],
+            None, order, 0.0, None, 0, stop, 800, np.inf, 0.0, work.block_rows, work.blocks, work.gradients,
+            work.partials, n_threads,
+        )  # fmt: skip
+        if stop == 800:
+            doors.run_steps(*arguments)
+        else:
+            with pytest.raises(ValueError, match="row_ids names rows that X does not have"):
+                doors.run_steps(*arguments)
+        thetas.append(theta)
+    np.testing.assert_array_equal(*thetas)
 
 
 def assert_same_parameters(clf, expected):

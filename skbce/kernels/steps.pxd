@@ -187,7 +187,8 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
         end = min(at + run.batch_size, run.stop)
         if run.sample.row_ids != NULL and not are_rows(run.sample.row_ids, at, end, run.sample.X.n_rows):
             # Every thread of the region sees the same, so none is left waiting at a barrier.
-            run.strays = True
+            if keeps_books:
+                run.strays = True
             break
         total = total_weight(run.sample, theta, at, end)
         if total > 0:

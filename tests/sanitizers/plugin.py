@@ -31,8 +31,8 @@ def _exact_zeros(size, dtype, make=np.zeros):
     return make(size, dtype)
 
 
-def _exact_rows(n_rows, size, dtype):
-    return np.zeros((n_rows, size), dtype)
+def _exact_rows(n_rows, size, dtype, make=np.zeros):
+    return make((n_rows, size), dtype)
 
 
 def pytest_load_initial_conftests():

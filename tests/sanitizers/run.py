@@ -34,11 +34,16 @@ TESTS = {
             "dropout",
         )
     ],
-    "thread": ["tests/test_threads.py", "tests/test_ensemble.py", "-k", "thread or at_once or bits"],
+    "thread": [
+        "tests/test_threads.py", "tests/test_ensemble.py", "tests/test_pauses.py", "-k",
+        "thread or at_once or (bits and not handlers) or within_a_prediction or within_an_encoding"
+        " or step_of_partial_fit or steps_of_all_members or (last_whole_one and (1-1 or 1-2))",
+    ],
     # It takes a hundred times as long.
     "valgrind": [
-        "tests/test_kernels.py", "tests/test_hostile_input.py", "-k",
+        "tests/test_kernels.py", "tests/test_hostile_input.py", "tests/test_inputs.py", "-k",
         "any_activation or below_one or (twins_for_any_table and not steps) or shuffle_leaves or look_up_and"
+        " or relu_has_the_bits or product_with_one_unit or gathered_rows or predictions_of_one_row"
         " or (products_of_any_shape and (8-17 or 19-65 or 260-33))",
     ],
     "leaks": [],
