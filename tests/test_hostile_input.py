@@ -511,6 +511,7 @@ WRONG_LOOK_UPS = {
     "thetas of float16": ({"thetas": tuple(theta.astype("f2") for theta in THETAS)}, "format"),
     "no rows in a block": ({"block_rows": 0}, "block_rows"), "block_rows negative": ({"block_rows": -1}, "block_rows"),
     "block_rows of 2^31": ({"block_rows": 2**31}, "block_rows"),
+    "more rows than blocks have": ({"block_rows": 2**20 + 1}, "block_rows"),
     "no rows": ({"table": doors.Table(X[:0])}, "X has rows"),
 }  # fmt: skip
 FITTING = Encoded()

@@ -28,7 +28,9 @@ from skbce.kernels.elementary cimport (
     are_finite, exponential, float32_of, float64_of, log1p_exp_minus, log1p_unit, sigmoid, tanh_,
 )
 from skbce.kernels.encode cimport FEW_BINS as MOST_FEW_BINS, encode_rows, is_within
-from skbce.kernels.lookup cimport MOST_NETWORKS, NUMBERS, LookupView, is_in_order, look_up, widest_group
+from skbce.kernels.lookup cimport (
+    MOST_NETWORKS, MOST_ROWS, NUMBERS, LookupView, is_in_order, look_up, widest_group,
+)
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.network cimport fill_input_gradients, fill_logits, is_apart, workspace_size
 from skbce.kernels.parallel cimport (
@@ -230,7 +232,8 @@ cdef int require_blocks(
     require(X.n_columns == net.units[0], "X has the network's columns")
     require(X.sparse or net.A_start[1] == net.units[0], "the layout has room for a dense X")
     require(1 <= block_rows <= INT_MAX, "block_rows is positive, and BLAS counts as far")
-    require(block_size >= workspace_size(net, block_rows), "a block holds its rows")
+    # By division: the product of both may be more than 64 bits hold.
+    require(block_rows <= block_size // workspace_size(net, 1), "a block holds its rows")
     require(n_blocks >= 1 and n_threads >= 1, "there is a thread, and a block for it")
     return 0
 
@@ -583,7 +586,7 @@ cdef class Lookup:
         require(is_in_order(&self.view.plan), "a plan has its columns in order")
         require(X.view.n_rows > 0, "X has rows")
         require(1 <= len(networks) == len(thetas) <= MOST_NETWORKS, "there are a few networks, and a theta for each")
-        require(1 <= block_rows <= INT_MAX, "block_rows is positive, and BLAS counts as far")
+        require(1 <= block_rows <= MOST_ROWS, "block_rows is positive, and a block of a table")
         self._X, self._owners = X, (networks, thetas, places, robust, edges)
         self.view.n_networks, self.view.block_rows = len(networks), block_rows
         self.view.sums_size = self.view.workspace_size = 0

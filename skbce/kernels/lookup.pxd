@@ -21,6 +21,7 @@ from skbce.kernels.views cimport EncodingView, NetworkView, TableView
 
 cdef enum:
     MOST_NETWORKS = 4
+    MOST_ROWS = 1 << 20  # of a block: memory for them is counted in 63 bits
     # Columns of a group, which is one at least, and components: of two columns of 64 bins, with value and indicator.
     # With one of them 60 to 70 columns took 6 to 13 % longer, as Z[1] is read and written for each group; with four
     # nearly as long, and W and sums of two networks (540 kB in float32) leave many second-level caches.
