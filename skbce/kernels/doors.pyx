@@ -34,7 +34,7 @@ from skbce.kernels.lookup cimport (
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.network cimport fill_input_gradients, fill_logits, is_apart, workspace_size
 from skbce.kernels.parallel cimport (
-    MAX_SHARDS, has_openmp, max_threads, seconds_now, shard_count, thread_count, thread_number,
+    MAX_SHARDS, has_openmp, max_threads, open_barrier, seconds_now, shard_count, thread_count, thread_number,
 )
 from skbce.kernels.pauses cimport Pause, is_over, next_pause
 from skbce.kernels.products cimport product_backward, product_forward, weights_gradient
@@ -380,6 +380,7 @@ def run_steps(
     cdef Pause pause = pauses(raised)
     run.pause = &pause
     run.strays = False
+    open_barrier(&run.barrier)
     n_threads = min(n_threads, blocks.shape[0], shard_count(run.net, batch_size))
     with nogil:
         squares_of_chunks(run.net, &run.work, &theta[0])

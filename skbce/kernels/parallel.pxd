@@ -6,22 +6,22 @@ in a buffer of its own, and these are summed in the shards' order. So any number
 
 from skbce.kernels.views cimport NetworkView
 
+cdef extern from "barrier.h":
+    ctypedef struct Barrier "skbce_barrier_t":
+        pass
+    void open_barrier "skbce_open" (Barrier* barrier) noexcept nogil
+    void wait_for_all "skbce_wait_for_all" (Barrier* barrier) noexcept nogil
+
 cdef extern from *:
     """
     #ifdef _OPENMP
     #include <omp.h>
     #define SKBCE_HAS_OPENMP 1
-    #ifdef _MSC_VER
-    #define SKBCE_BARRIER __pragma(omp barrier)
-    #else
-    #define SKBCE_BARRIER _Pragma("omp barrier")
-    #endif
     static inline int skbce_thread_number(void) { return omp_get_thread_num(); }
     static inline int skbce_thread_count(void) { return omp_get_num_threads(); }
     static inline int skbce_max_threads(void) { return omp_get_max_threads(); }
     #else
     #define SKBCE_HAS_OPENMP 0
-    #define SKBCE_BARRIER
     static inline int skbce_thread_number(void) { return 0; }
     static inline int skbce_thread_count(void) { return 1; }
     static inline int skbce_max_threads(void) { return 1; }
@@ -34,9 +34,6 @@ cdef extern from *:
     #else
     static inline int skbce_next_task(int* next) { return __atomic_fetch_add(next, 1, __ATOMIC_RELAXED); }
     #endif
-
-    /* An orphaned barrier binds to the parallel region that its caller runs in. */
-    static inline void skbce_barrier(void) { SKBCE_BARRIER }
 
     /* Cheap rather than fine: it is read every step, and a few milliseconds do not matter. */
     #if defined(_WIN32)
@@ -60,7 +57,6 @@ cdef extern from *:
     int thread_number "skbce_thread_number" () noexcept nogil
     int thread_count "skbce_thread_count" () noexcept nogil
     int max_threads "skbce_max_threads" () noexcept nogil
-    void barrier "skbce_barrier" () noexcept nogil
     int next_task "skbce_next_task" (int* next) noexcept nogil
     double seconds_now "skbce_seconds" () noexcept nogil
 

@@ -12,7 +12,9 @@ from libc.math cimport HUGE_VAL, NAN, sqrt
 from libc.stdint cimport int64_t
 
 from skbce.kernels.network cimport summed_gradient
-from skbce.kernels.parallel cimport CHUNK, barrier, cut, seconds_now, shard_count, thread_count, thread_number
+from skbce.kernels.parallel cimport (
+    CHUNK, Barrier, cut, seconds_now, shard_count, thread_count, thread_number, wait_for_all,
+)
 from skbce.kernels.pauses cimport Pause, is_over
 from skbce.kernels.subnormals cimport flush_subnormals, keep_subnormals
 from skbce.kernels.table cimport are_rows, row_number
@@ -35,6 +37,7 @@ cdef struct Run:
     double cost_sum            # OUT, as are the next two
     Py_ssize_t rows_counted
     Py_ssize_t n_steps
+    Barrier barrier
     Pause* pause
     bint strays                # OUT: whether the order named a row that the table does not have; the run ended there
 
@@ -200,7 +203,7 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
             dropout.step = run.t + n_steps
             dropout.batch_start = at
             shard_gradients(run.net, run.sample, &dropout, &run.work, theta, at, end, n_shards, run.pause)
-            barrier()
+            wait_for_all(&run.barrier)
             if is_over(run.pause):
                 # Nobody breaks off between this barrier and the step's last, so every thread sees the same.
                 break
@@ -219,11 +222,11 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
                 step.adam_rate = adam_rate(run.rule, &step)
             if clips:
                 measure_chunks(run.net, run.rule, &run.work, n_shards, step.scale, theta)
-                barrier()
+                wait_for_all(&run.barrier)
                 step.scale *= clipping(run.net, run.rule, &run.work)
                 n_shards = 1
             update_chunks(run.net, run.rule, &run.work, n_shards, &step, theta, moment1, moment2)
-            barrier()
+            wait_for_all(&run.barrier)
         at = end
     keep_subnormals(floating_point)
     if keeps_books:
