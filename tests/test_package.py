@@ -13,6 +13,7 @@ import skbce
 import skbce._parameters
 import skbce.kernels
 from tests.sanitizers import plugin
+from tests.sanitizers import run as run_sanitizers
 
 
 def run(code, folder=None, **environment):
@@ -92,3 +93,11 @@ def test_what_the_sanitizers_plugin_exchanges_takes_the_same_arguments():
             for function in (getattr(skbce._parameters, name), getattr(plugin, name.replace("aligned", "_exact")))
         )
         assert [(p.name, p.default) for p in replaced.values()] == [(p.name, p.default) for p in exact.values()]
+
+
+def test_valgrinds_reports_are_those_of_the_kernels_but_for_leaks(tmp_path):
+    frame = "<frame><obj>/skbce/kernels/doors_x86_64_v3.so</obj><fn>{}</fn></frame>"
+    errors = [("UninitValue", frame), ("Leak_PossiblyLost", frame), ("UninitValue", "<frame><obj>{}</obj></frame>")]
+    text = "".join(f"<error><kind>{kind}</kind>{stack.format(kind)}</error>" for kind, stack in errors)
+    (tmp_path / "report.xml").write_text(f"<valgrindoutput>{text}</valgrindoutput>")
+    assert list(run_sanitizers.reports("valgrind", tmp_path)) == ["UninitValue\n  UninitValue, line ?"]
