@@ -21,9 +21,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 @pytest.mark.parametrize("name", [name for name, case in ctrl_c.CASES.items() if case.n_rows <= 400])
 def test_ctrl_c_at_a_point_leaves_one_whole_model_and_blas_as_found(name):
-    """Each 31st of the points where Python looks for signals; `python -m tests.faults.ctrl_c --points` takes all."""
+    """Some of the points where Python looks for signals; `python -m tests.faults.ctrl_c --points` takes all."""
+    # An ensemble's fit had over 310 points on CPython 3.11, and between 155 and 186 on 3.13.
+    every = 13 if sys.version_info >= (3, 12) and name.startswith("ensemble") else 31
     with ctrl_c.handlers():
-        outcomes, failures = ctrl_c.at_every_point(ctrl_c.CASES[name], first=5, every=31)
+        outcomes, failures = ctrl_c.at_every_point(ctrl_c.CASES[name], first=5, every=every)
     assert not failures
     assert outcomes.total() > 10
 
