@@ -60,6 +60,13 @@ def fill_logits(
     return doors.logits(layout.network, theta, table, rows, size, blocks, Z, len(blocks))
 
 
+def class_probabilities(Z: np.ndarray) -> np.ndarray:
+    """The probabilities of both classes, of shape (n_rows, 2), from the logits of the second, of shape (n_rows, 1)."""
+    Y_hat = np.empty((len(Z), 2), Z.dtype)
+    doors.class_probabilities(Z, Y_hat)
+    return Y_hat
+
+
 def looked_up_logits(
     shown: Sequence[tuple[Any, list[tuple[Layout, np.ndarray]]]], table: doors.Table, n_threads: int | None
 ) -> list[list[np.ndarray | None]]:

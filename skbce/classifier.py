@@ -41,7 +41,7 @@ from skbce._inputs import (
     validation_targets,
 )
 from skbce._parameters import ACTIVATIONS, Layout, known_activations, known_layout
-from skbce._prediction import fill_input_gradients, fill_logits
+from skbce._prediction import class_probabilities, fill_input_gradients, fill_logits
 from skbce._state import (
     STATE_ERRORS,
     check_labels,
@@ -533,9 +533,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         model = snapshot(self)
         Z = model._logits(X)
         if not model._multilabel:
-            Y_hat = np.empty((len(Z), 2), Z.dtype)
-            doors.class_probabilities(Z, Y_hat)
-            return Y_hat
+            return class_probabilities(Z)
         doors.probabilities(Z)
         return Z
 

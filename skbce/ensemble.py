@@ -41,7 +41,7 @@ from skbce._inputs import (
     refuse_unreadable,
 )
 from skbce._linear_share import best_share, fitted_linear
-from skbce._prediction import looked_up_logits
+from skbce._prediction import class_probabilities, looked_up_logits
 from skbce._state import check_labels, count, number, require, state_of
 from skbce._threads import thread_limit, working
 from skbce._training import SCHEDULES, SOLVERS, History, Outcome
@@ -763,9 +763,7 @@ def _probabilities_of(member: BCEMLPClassifier, Z: np.ndarray | None, encoder, X
     if Z is None:
         # The member says what is not finite, or that it is only a running sum.
         return member.predict_proba(_encoded_table(encoder, X))
-    Y_hat = np.empty((len(Z), 2), Z.dtype)
-    doors.class_probabilities(Z, Y_hat)
-    return Y_hat
+    return class_probabilities(Z)
 
 
 def _fitted(encoder: TransformerMixin, X, sample_weight: np.ndarray | None) -> TransformerMixin:
@@ -822,9 +820,7 @@ def _out_of_fold(members: list[_Member], n_rows: int) -> NDArray[np.float64]:
     """For each row the mean probabilities of the members that did not train on it; NaN where there is none."""
     P = np.zeros((n_rows, 2))
     for member in members:
-        Y_hat = np.empty((len(member.held_out), 2), member.logits.dtype)
-        doors.class_probabilities(member.logits, Y_hat)
-        P[member.held_out] += Y_hat
+        P[member.held_out] += class_probabilities(member.logits)
     P[P[:, 1] == 0] = np.nan  # no member says 0
     return _shares(P)
 

@@ -257,6 +257,7 @@ def _activated(graph: _Graph, f: str, Z: str) -> str:
         return op("Mul", Z, _sigmoid(graph, Z))
     if f == "mish":
         return op("Mul", Z, op("Tanh", _softplus(graph, Z)))
+    # `known_activations` lets no other name in: this is for one that is added there and forgotten here.
     raise NotImplementedError(f"The activation {f!r} has no ONNX operators here.")
 
 

@@ -1,6 +1,7 @@
 """How a network is trained batch by batch: epochs, shuffling, stopping. Policy; the maths is in kernels/."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ class Optimizer:
         return holds
 
 
-class EpochTraining:
+class EpochTraining(ABC):
     """Epochs until a reason to stop, whatever an epoch is: `theta`, `optimizer` and `history` change in place.
 
     Parameters
@@ -101,12 +102,12 @@ class EpochTraining:
         self._finite_theta = theta.copy()
         self._best_theta = theta.copy() if settings.early_stopping else None
 
+    @abstractmethod
     def _epoch(self) -> tuple[float, int]:
         """One pass over the rows, or what of it there is time for; theta and the optimizer change in place.
 
         Returns the mean over the rows of their batches' costs, and how many rows were seen. It sets `_last_rate`.
         """
-        raise NotImplementedError
 
     def run(self, one_epoch: bool = False) -> Outcome:
         """Train until a reason to stop; theta ends finite, and at the best score where one is watched.

@@ -244,12 +244,17 @@ cdef inline void unit_rows(
             a[k] = d
 
 
+cdef inline bint fill_a_vector(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
+    """whether there are tiles, and n numbers of `size` bytes each are one of their vectors at least"""
+    return HAS_TILES and n * size >= VECTOR_BYTES
+
+
 cdef inline void unit_backward(
     Activation f, Py_ssize_t rows, Py_ssize_t n, floating* A, const floating* dz,
     const floating* w, floating* dw, floating* db,
 ) noexcept nogil:
     """below one unit, z = A w + b: dw += A^T dz, dZ = (dz w^T) * f'(Z) in place of A, db += sum_i dZ[i], in one pass"""
-    if HAS_TILES and n * <Py_ssize_t>sizeof(floating) >= VECTOR_BYTES:
+    if fill_a_vector(n, sizeof(floating)):
         if floating is float:
             unit_backward_float(f, rows, n, A, dz, w, dw, db)
         else:

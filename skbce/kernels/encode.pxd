@@ -104,23 +104,28 @@ cdef inline double tamed(double x, double center, double scale) noexcept nogil:
     return z / sqrt(1 + (z / 3) * (z / 3))
 
 
+cdef inline float component(float share, int32_t bin, int32_t j) noexcept nogil:
+    """component j of a value in a bin, of which `share` lies below it: 1 for j < bin, share for j = bin, else 0"""
+    # A sum to clip where j could be compared with bin: at such a comparison compilers cut a loop over j in two.
+    cdef float x = share + <float>(bin - j)
+    x = 0 if x < 0 else x
+    return 1 if x > 1 else x
+
+
 cdef inline void write_components(
     Py_ssize_t rows, Py_ssize_t n_bins, const int64_t* bin, const float* share, Py_ssize_t width, float* out
 ) noexcept nogil:
     """out[i, j] = 1 for j < bin[i], clip(share[i], 0, 1) for j = bin[i], 0 for j > bin[i]"""
     cdef Py_ssize_t i
     cdef int32_t j, own, n = <int32_t>n_bins
-    cdef float own_share, component
+    cdef float own_share
     cdef float* row
     for i in range(rows):
         row = out + i * width
         own = <int32_t>bin[i]
         own_share = share[i]
-        # A sum to clip where j could be compared with own: at such a comparison compilers cut the loop in two.
         for j in range(n):
-            component = own_share + <float>(own - j)
-            component = 0 if component < 0 else component
-            row[j] = 1 if component > 1 else component
+            row[j] = component(own_share, own, j)
 
 
 cdef inline void encode_tile(
@@ -171,7 +176,6 @@ cdef inline Py_ssize_t encode_tile_numbers(
     cdef float[TILE] missing
     cdef float[TILE] share
     cdef int64_t[TILE] bin
-    cdef floating component
     cdef floating* at = out
     cdef Py_ssize_t i, j, k
     for k in range(plan.n_columns):
@@ -188,9 +192,7 @@ cdef inline Py_ssize_t encode_tile_numbers(
             find_shares(rows, x, plan.n_bins[k], plan.edges + plan.edges_start[k], bin, share)
         for j in range(plan.n_bins[k]):
             for i in range(rows):
-                component = share[i] + <float>(<int32_t>bin[i] - <int32_t>j)
-                component = 0 if component < 0 else component
-                at[i] = 1 if component > 1 else component
+                at[i] = component(share[i], <int32_t>bin[i], <int32_t>j)
             at += TILE
         if plan.missing_at[k] >= 0:
             for i in range(rows):

@@ -8,7 +8,7 @@ from cython cimport floating
 from libc.stdint cimport int32_t, int64_t
 from scipy.linalg.cython_blas cimport dgemm, dgemv, sgemm, sgemv
 
-from skbce.kernels.activations cimport HAS_TILES, RELU, VECTOR_BYTES, activate, fill_rows
+from skbce.kernels.activations cimport RELU, VECTOR_BYTES, activate, fill_a_vector, fill_rows
 
 cdef extern from "tiles.h":
     void product_float "skbce_product_float" (
@@ -43,7 +43,7 @@ cdef enum:
 cdef inline bint tiles_pay(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
     """whether a product of n columns of `size` bytes each is sooner there from tiles than from BLAS"""
     cdef Py_ssize_t row = n * size, padded = (row + VECTOR_BYTES - 1) // max(VECTOR_BYTES, 1) * VECTOR_BYTES
-    if not HAS_TILES or row < VECTOR_BYTES:
+    if not fill_a_vector(n, size):
         return False
     # With AVX-512, BLAS masks the end of a row, and is sooner where tiles leave over an eighth of the lanes idle.
     return VECTOR_BYTES != AVX512_BYTES or 7 * padded <= 8 * row
@@ -96,7 +96,7 @@ cdef inline void unit_forward(
     Py_ssize_t rows, Py_ssize_t n, const floating* A, Py_ssize_t lda, const floating* w, const floating* b, floating* z,
 ) noexcept nogil:
     """z = b + A w, for one unit"""
-    if HAS_TILES and n * <Py_ssize_t>sizeof(floating) >= VECTOR_BYTES:
+    if fill_a_vector(n, sizeof(floating)):
         if floating is float:
             unit_forward_float(rows, n, A, lda, w, b[0], z)
         else:
