@@ -27,6 +27,9 @@ MORE_ACTIVATIONS = ("leaky_relu", "elu", "selu", "softplus", "gelu", "silu", "mi
 # MLPClassifier's defaults, for those that do not know them.
 ALPHA, LEARNING_RATE, BETA_1, BETA_2, EPSILON = 1e-4, 1e-3, 0.9, 0.999, 1e-8
 
+# OpenBLAS's threads look for work for 2^28 cycles, on a core each, before they sleep: 130 ms at 2 GHz.
+UNTIL_THREADS_SLEEP = 0.3  # seconds
+
 
 @dataclass(frozen=True)
 class Network:
@@ -376,7 +379,7 @@ class Measurement:
 
 
 class Remote:
-    """A peer in a process of its own: threads that another library leaves waiting take none of its time."""
+    """A peer in a process of its own: no library meets another one's settings, or its runtime of threads."""
 
     def __init__(self, peer: type[Peer], threads: int):
         self.name = peer.name
@@ -434,7 +437,10 @@ def started(peers: Sequence[type[Peer]], threads: int) -> Iterator[list[Remote]]
 def measure(
     problem: Problem, n_rounds: int, remotes: Sequence[Remote], between: Callable[[], object] = lambda: None
 ) -> list[Measurement]:
-    """All peers on one problem, in turn, every other round in reverse; `between` is called around each round."""
+    """All peers on one problem, in turn, every other round in reverse; `between` is called around each round.
+
+    Each begins when the threads of the one before it sleep.
+    """
     network = problem.network
     microseconds = {remote.name: [] for remote in remotes}
     losses = {}
@@ -443,6 +449,7 @@ def measure(
     between()
     for n in range(n_rounds):
         for remote in remotes[:: (-1) ** n]:
+            time.sleep(UNTIL_THREADS_SLEEP)
             first, _ = remote.call(1)
             seconds, losses[remote.name] = remote.call(1 + network.n_epochs)
             microseconds[remote.name].append(1e6 * (seconds - first) / network.n_steps)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import joblib
 import numpy as np
-from peers import Measurement
+from peers import UNTIL_THREADS_SLEEP, Measurement
 from report import add_rounds, limited, machine, positive, row, significant, spread
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
@@ -33,7 +33,9 @@ def models(threads: int) -> tuple[MLPClassifier, BCEMLPClassifier]:
 
 
 def timed(call: Callable[[], object], n_calls: int) -> float:
-    """Microseconds a call."""
+    """Microseconds a call, once the threads of others sleep, and after one that wakes its own."""
+    time.sleep(UNTIL_THREADS_SLEEP)
+    call()
     started = time.perf_counter()
     for _ in range(n_calls):
         call()

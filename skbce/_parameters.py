@@ -44,7 +44,7 @@ def aligned_zeros(size: int, dtype, make: Callable[..., np.ndarray] = np.zeros) 
     """Zeros whose first element starts a cache line, so that vector loads do not straddle two."""
     dtype = np.dtype(dtype)
     raw = make(size * dtype.itemsize + _CACHE_LINE, np.uint8)
-    start = -_address(raw) % _CACHE_LINE
+    start = -doors.address(raw) % _CACHE_LINE
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
@@ -209,12 +209,13 @@ class Layout:
         base, dtype = getattr(arrays[0], "base", None), arrays[0].dtype
         if not (isinstance(base, np.ndarray) and base.flags.c_contiguous and dtype in (np.float32, np.float64)):
             return self.flat(W, b, _precision_of(arrays))
-        start = at = _address(arrays[0])
+        start = at = doors.address(arrays[0])
         for array in arrays:
-            if not (array.dtype == dtype and array.base is base and array.flags.c_contiguous and _address(array) == at):
+            is_part = array.dtype == dtype and array.base is base and array.flags.c_contiguous
+            if not (is_part and doors.address(array) == at):
                 return self.flat(W, b, _precision_of(arrays))
             at += array.nbytes
-        offset = start - _address(base)
+        offset = start - doors.address(base)
         return base.reshape(-1).view(np.uint8)[offset : offset + at - start].view(dtype)
 
     def initial(self, random_state: np.random.RandomState, dtype) -> np.ndarray:
@@ -269,7 +270,3 @@ def _precision_of(arrays: Sequence[np.ndarray]) -> np.dtype:
     if any(dtype.kind not in "biuf" for dtype in kinds):
         raise ValueError(f"coefs_ and intercepts_ must hold real numbers, got the dtypes {sorted(map(str, kinds))}.")
     return np.dtype(np.float32 if np.result_type(*kinds, np.float32) == np.float32 else np.float64)
-
-
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]

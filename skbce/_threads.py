@@ -19,7 +19,7 @@ from skbce.kernels import doors
 # Training begins on one thread, and tries all of them after so many seconds: on a busy machine a few steps of threads
 # that wait for each other, and one of them for a core, can take 20 ms, and many a fit is over by then. From then on it
 # tries the other number after waits that triple, up to so many seconds, for so many seconds: other processes come and
-# go, and threads that another library leaves waiting keep a core for some 20 ms more.
+# go, and threads that another library leaves waiting keep a core for 130 ms more (OpenBLAS).
 _FIRST_TRIAL_AFTER = 0.02
 _LONGEST_WAIT = 1.0
 _TRIAL_SECONDS = 0.003
@@ -92,21 +92,22 @@ class working:  # noqa: N801
     """Hold BLAS to one thread, and count this call among those that share the cores.
 
     The BLAS limit belongs to the process, so calls that overlap share one hold: the last to end restores what the
-    first one found. `needed=False` does nothing.
+    first one found. `needed=False` does nothing, and `calls_blas=False` counts the call alone.
 
     It is entered twice, `with working() as work, work:`. A Ctrl-C can strike on the way into the first exit, or within
     it; the second one then does what is left. Each step may be done again, and one that was struck has no half result
     that matters.
     """
 
-    def __init__(self, needed: bool = True):
+    def __init__(self, needed: bool = True, calls_blas: bool = True):
         self._needed = needed
+        self._calls_blas = calls_blas
 
     def __enter__(self) -> Self:
         if self._needed and self not in _working:
             try:
                 with _lock:
-                    if not _working:
+                    if self._calls_blas and not _are_calling_blas():
                         _hold_blas()
                     _working.add(self)
             except BaseException:
@@ -118,8 +119,12 @@ class working:  # noqa: N801
         if self._needed:
             with _lock:
                 _working.discard(self)  # which a fork in between has forgotten already
-                if not _working:
+                if self._calls_blas and not _are_calling_blas():
                     _release_blas()
+
+
+def _are_calling_blas() -> bool:
+    return any(one._calls_blas for one in _working)
 
 
 def _hold_blas() -> None:

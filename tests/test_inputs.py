@@ -670,6 +670,16 @@ def test_prediction_rejects_bad_tables_and_says_why(method, X, message):
         getattr(clf, method)(X)
 
 
+@pytest.mark.parametrize("stray", [np.inf, -np.inf])
+def test_infinity_that_relu_would_hide_is_rejected(stray):
+    clf = classifier(hidden_layer_sizes=4, activation="relu").fit(X_GOOD, Y_GOOD)
+    clf.coefs_[0][2] = -np.sign(stray)
+    X = X_GOOD.copy()
+    X[7, 2] = stray
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        clf.predict(X)
+
+
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba", "decision_function"])
 def test_prediction_before_fit_says_so(method):
     with pytest.raises(NotFittedError, match="BCEMLPClassifier instance is not fitted yet"):

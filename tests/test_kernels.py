@@ -311,6 +311,22 @@ def test_logits_are_the_twins_for_any_table_order_and_block(order, kind, dtype):
         assert np.abs(Z - expected).max() <= 16 * np.finfo(dtype).eps * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", [kind for kind in TABLES if "CSR" not in kind])
+@pytest.mark.parametrize("stray", [np.nan, np.inf, -np.inf])
+def test_a_row_that_is_not_finite_has_logits_of_nan_where_relu_would_hide_it(stray, kind, dtype):
+    units = (6, 5, 2)
+    X, _, _, theta = problem(units, 13, dtype)
+    layout = Layout(units, "relu")
+    layout.views(theta)[0][0][3] = np.copysign(1, -stray)  # A[1] = relu(-inf) in that row
+    clean, Z = np.empty((2, 13, 2), dtype)
+    logits(layout, theta, doors.Table(TABLES[kind](X)), None, 4, clean)
+    X[7, 3] = stray
+    logits(layout, theta, doors.Table(TABLES[kind](X)), None, 4, Z)
+    assert np.isnan(Z[7]).all()
+    np.testing.assert_array_equal(np.delete(Z, 7, 0), np.delete(clean, 7, 0))
+
+
 # Around every width at which products take another way: a vector of 4 to 16 numbers, panels of up to four vectors, and
 # more rows than a packed panel has; 1 to 13 rows are one tile and each smaller one.
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -118,6 +118,24 @@ def test_calls_that_work_at_once_share_the_threads():
     assert _threads.fair_share(8) == 8
 
 
+@ignores_max_iter
+def test_blas_is_held_to_one_thread_by_those_predictions_alone_that_call_it(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 16))
+    y = X[:, 0] > 0
+    models = {width: BCEMLPClassifier((width,), max_iter=1).fit(X, y) for width in (1, 64)}
+    holds, hold, held = [], _threads._hold_blas, []
+    monkeypatch.setattr(_threads, "_hold_blas", lambda: (holds.append(True), hold()))
+    for width, model in models.items():
+        model.predict(X)
+        if holds:
+            held.append(width)
+        holds.clear()
+    # Without vectors, all products are BLAS's.
+    assert held == [width for width in models if Layout((16, width, 1), "relu").network.forward_calls_blas(8)]
+    assert 1 in held  # whatever vectors there are, one number fills none
+
+
 def printed(code, **environment):
     """What the code prints, and its stderr; a variable of None is not in its environment."""
     environment = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}

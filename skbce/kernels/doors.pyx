@@ -12,6 +12,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from cython cimport floating
+from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport parallel
@@ -37,7 +38,7 @@ from skbce.kernels.parallel cimport (
     MAX_SHARDS, has_openmp, max_threads, open_barrier, seconds_now, shard_count, thread_count, thread_number,
 )
 from skbce.kernels.pauses cimport Pause, is_over, next_pause
-from skbce.kernels.products cimport product_backward, product_forward, weights_gradient
+from skbce.kernels.products cimport forward_calls_blas, product_backward, product_forward, weights_gradient
 from skbce.kernels.shuffle cimport BitGenerator, shuffle_rows
 from skbce.kernels.steps cimport (
     Run, all_chunks, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
@@ -133,7 +134,7 @@ cdef class Table:
         else:
             self._owners = (X,)
             self.n_stored = self.view.n_rows * self.view.n_columns
-            self.view.values = address(X)
+            self.view.values = first_element(X)
             row_step, column_step = X.strides
             self.view.row_stride, self.view.column_stride = row_step // itemsize, column_step // itemsize
             require(
@@ -164,15 +165,24 @@ cdef class Table:
                 "CSR's indices lie within X",
             )
         self._owners = (data, indices, indptr)
-        self.view.values = address(data)
-        self.view.indices = <const int32_t*>address(indices)
-        self.view.indptr = <const int64_t*>address(indptr)
+        self.view.values = first_element(data)
+        self.view.indices = <const int32_t*>first_element(indices)
+        self.view.indptr = <const int64_t*>first_element(indptr)
         return 0
 
 
-cdef const void* address(array) except? NULL:
-    """where an array's first element lies"""
-    return <const void*><uintptr_t>array.__array_interface__["data"][0]
+cdef const void* first_element(array) except? NULL:
+    """where an array's first element lies; its `__array_interface__` tells too, and takes eight times as long"""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
+    cdef const void* at = view.buf
+    PyBuffer_Release(&view)
+    return at
+
+
+def address(array not None):
+    """Where an array's first element lies."""
+    return <uintptr_t>first_element(array)
 
 
 cdef class Network:
@@ -208,6 +218,14 @@ cdef class Network:
     def workspace_size(self, Py_ssize_t block_rows):
         """Elements of the workspace that one block of rows needs."""
         return workspace_size(&self.view, block_rows)
+
+    def forward_calls_blas(self, Py_ssize_t itemsize):
+        """Whether the forward pass has a product, of numbers of so many bytes, that goes to BLAS."""
+        cdef Py_ssize_t l
+        for l in range(self.view.n_layers):
+            if forward_calls_blas(self.view.units[l], self.view.units[l + 1], itemsize):
+                return True
+        return False
 
     def shards(self, Py_ssize_t rows):
         """How many shards a batch of so many rows is cut into: more threads than that have nothing to do."""
@@ -443,7 +461,10 @@ def logits(
     Network network not None, const floating[::1] theta not None, Table X not None, const int64_t[::1] row_ids,
     Py_ssize_t block_rows, floating[:, ::1] blocks not None, floating[:, ::1] Z not None, int n_threads,
 ):
-    """Z[L] of every row, or of the rows named, block after block; returns whether theta is finite, and whether Z is."""
+    """Z[L] of every row, or of the rows named, block after block; returns whether theta is finite, and whether Z is.
+
+    It is NaN for a row of a dense X that holds NaN or infinity, also where an activation would hide it.
+    """
     require_blocks(&network.view, theta.shape[0], &X.view, block_rows, blocks.shape[0], blocks.shape[1], n_threads)
     require(Z.shape[1] == network.view.units[network.view.n_layers], "Z has the network's outputs")
     require(row_ids is not None or Z.shape[0] <= X.view.n_rows, "Z has no more rows than X")
@@ -593,7 +614,7 @@ cdef class Lookup:
         self.view.sums_size = self.view.workspace_size = 0
         self.view.is_double = getattr(thetas[0], "dtype", None) == np.float64
         self.logits = np.empty((len(networks), X.view.n_rows), np.float64 if self.view.is_double else np.float32)
-        self.view.Z = <void*>address(self.logits)
+        self.view.Z = <void*>first_element(self.logits)
         if self.view.is_double:
             take_networks[double](&self.view, networks, thetas, 0)
         else:

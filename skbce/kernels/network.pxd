@@ -10,6 +10,7 @@ dW and db are sums here; 1/m enters in the update, once for all blocks of a batc
 
 from cython cimport floating
 from libc.limits cimport INT_MAX
+from libc.math cimport NAN
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
@@ -18,6 +19,7 @@ from skbce.kernels.activations cimport (
     has_own_backward, needs_Z, unit_backward,
 )
 from skbce.kernels.dropout cimport drop
+from skbce.kernels.elementary cimport are_finite
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.parallel cimport thread_count, thread_number
 from skbce.kernels.pauses cimport Pause, breaks_off, breaks_off_after, is_over
@@ -292,21 +294,36 @@ cdef inline double summed_gradient(
     return loss
 
 
+cdef inline void mark_rows_not_finite(
+    Py_ssize_t rows, Py_ssize_t n, const floating* A, Py_ssize_t lda, Py_ssize_t n_outputs, floating* Z,
+) noexcept nogil:
+    """Z[i] = NaN where A[i] holds NaN or infinity, which an activation may hide: relu(-inf) = 0"""
+    cdef Py_ssize_t i, k
+    if lda == n and are_finite(rows * n, A):
+        return
+    for i in range(rows):
+        if not are_finite(n, A + i * lda):
+            for k in range(n_outputs):
+                Z[i * n_outputs + k] = <floating>NAN
+
+
 cdef inline void fill_logits(
     const NetworkView* net, const floating* theta, const TableView* X, const int64_t* row_ids,
     Py_ssize_t block_rows, Py_ssize_t block_size, floating* blocks, Py_ssize_t n_rows, Pause* pause, floating* Z,
 ) noexcept nogil:
-    """Z[L] of n_rows rows; each thread of the region takes every n-th block"""
+    """Z[L] of n_rows rows, NaN for a dense one that is not finite; each thread takes every n-th block"""
     cdef Py_ssize_t block = thread_number(), at, rows, n_outputs = net.units[net.n_layers], lda_0
     cdef floating* workspace = blocks + thread_number() * block_size
     cdef const floating* A_0
-    cdef const floating* Z_block
+    cdef floating* Z_block
     while block * block_rows < n_rows:
         at = block * block_rows
         rows = min(block_rows, n_rows - at)
         Z_block = forward(net, theta, X, row_ids, at, rows, block_rows, workspace, False, NULL, pause, &A_0, &lda_0)
         if breaks_off(pause):
             return
+        if not X.sparse:
+            mark_rows_not_finite(rows, net.units[0], A_0, lda_0, n_outputs, Z_block)
         memcpy(Z + at * n_outputs, Z_block, rows * n_outputs * sizeof(floating))
         block += thread_count()
 

@@ -49,6 +49,11 @@ cdef inline bint tiles_pay(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
     return VECTOR_BYTES != AVX512_BYTES or 7 * padded <= 8 * row
 
 
+cdef inline bint forward_calls_blas(Py_ssize_t n_in, Py_ssize_t n_out, Py_ssize_t size) noexcept nogil:
+    """whether `product_forward` goes to BLAS, for numbers of `size` bytes"""
+    return not (fill_a_vector(n_in, size) if n_out == 1 else tiles_pay(n_out, size))
+
+
 cdef inline void gemm(
     bint A_transposed, bint B_transposed, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
     const floating* A, Py_ssize_t lda, const floating* B, Py_ssize_t ldb,
