@@ -671,7 +671,7 @@ def test_prediction_rejects_bad_tables_and_says_why(method, X, message):
 
 
 @pytest.mark.parametrize("stray", [np.inf, -np.inf])
-def test_infinity_that_relu_would_hide_is_rejected(stray):
+def test_infinity_where_relu_would_hide_it_is_rejected(stray):
     clf = classifier(hidden_layer_sizes=4, activation="relu").fit(X_GOOD, Y_GOOD)
     clf.coefs_[0][2] = -np.sign(stray)
     X = X_GOOD.copy()
