@@ -231,6 +231,7 @@ def kernel_table(X, dtype) -> doors.Table:
         X = values = np.require(X, requirements="A")
     if dtype == np.float32 and values.dtype == np.float64 and values.size:
         limit = np.finfo(np.float32).max
-        if values.max() > limit or values.min() < -limit:
+        # Infinity stays what it is, for who validates X to tell.
+        if limit < values.max() < np.inf or -np.inf < values.min() < -limit:
             raise ValueError("X contains numbers too large for float32, the precision of the model.")
     return doors.Table(X)
