@@ -75,6 +75,16 @@ SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_pack)(
             packed[k * width + j] = B[j * B_row + k];
 }
 
+/* packed = B, for the columns of a whole panel: its lines lie together, while those of B may share few places of the cache. */
+SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_pack_rows)(
+    ptrdiff_t k_stop, const SKBCE_REAL *B, ptrdiff_t B_row, SKBCE_REAL *packed)
+{
+    for (ptrdiff_t k = 0; k < k_stop; k++)
+        for (int v = 0; v < SKBCE_TILE_VECTORS; v++)
+            *(SKBCE_VECTOR *)(packed + (k * SKBCE_TILE_VECTORS + v) * SKBCE_LANES) =
+                *(const SKBCE_VECTOR *)(B + k * B_row + v * SKBCE_LANES);
+}
+
 /* packed[k, i] = A[i, k] where the rows of A lie beside each other: a column of A after the other. */
 SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_pack_block)(
     ptrdiff_t rows, ptrdiff_t k_stop, const SKBCE_REAL *A, ptrdiff_t A_column, SKBCE_REAL *packed)
@@ -97,7 +107,7 @@ static void SKBCE_OF_REAL(skbce_panels)(
     const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
     const SKBCE_REAL *start, ptrdiff_t start_row, int relu, SKBCE_REAL *C, ptrdiff_t C_row)
 {
-    SKBCE_REAL packed[SKBCE_DEPTH * SKBCE_TILE_VECTORS * SKBCE_VECTOR_BYTES / sizeof(SKBCE_REAL)];
+    SKBCE_REAL packed[SKBCE_DEPTH * SKBCE_TILE_VECTORS * SKBCE_LANES] __attribute__((aligned(64)));
     for (ptrdiff_t j = 0; j < n;) {
         const int vectors = SKBCE_OF_REAL(skbce_panel_vectors)(n - j);
         const ptrdiff_t width = n - j < vectors * SKBCE_LANES ? n - j : vectors * SKBCE_LANES;
@@ -105,6 +115,10 @@ static void SKBCE_OF_REAL(skbce_panels)(
         ptrdiff_t panel_row = B_row;
         if (B_transposed) {
             SKBCE_OF_REAL(skbce_pack)(width, k_stop, B + j * B_row, B_row, packed);
+            panel = packed;
+            panel_row = width;
+        } else if (m >= SKBCE_PACKING_ROWS && width == SKBCE_TILE_VECTORS * SKBCE_LANES && width < n) {
+            SKBCE_OF_REAL(skbce_pack_rows)(k_stop, panel, B_row, packed);
             panel = packed;
             panel_row = width;
         }
@@ -120,19 +134,20 @@ static void SKBCE_OF_REAL(skbce_panels)(
 /* C = start + A op(B), relu of it if asked for, for m x n elements and n >= SKBCE_LANES. A row of the result depends on no other.
 
 SKBCE_DEPTH terms at a time, so that a panel of B stays in the first-level cache from tile to tile; the sums go on from
-C, which changes no bit. Where A is a transposed matrix, A_row being 1, that this cache does not hold, a block of its
-columns is packed for all panels. */
+C, which changes no bit. Where A is a transposed matrix, A_row being 1, it is SKBCE_TRANSPOSED_DEPTH terms, for a tile
+reads a line of A in each; and where the cache does not hold A, a block of its columns is packed for all panels. */
 static void SKBCE_OF_REAL(skbce_product)(
     int B_transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k_stop,
     const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
     const SKBCE_REAL *start, ptrdiff_t start_row, int relu, SKBCE_REAL *C, ptrdiff_t C_row)
 {
-    SKBCE_REAL packed[SKBCE_DEPTH * SKBCE_BLOCK_ROWS];
+    SKBCE_REAL packed[SKBCE_TRANSPOSED_DEPTH * SKBCE_BLOCK_ROWS] __attribute__((aligned(64)));
+    const ptrdiff_t most_terms = A_row == 1 ? SKBCE_TRANSPOSED_DEPTH : SKBCE_DEPTH;
     const ptrdiff_t A_bytes = k_stop * A_column * (ptrdiff_t)sizeof(SKBCE_REAL);
     const int packs = A_row == 1 && n > SKBCE_TILE_VECTORS * SKBCE_LANES && A_bytes > SKBCE_CACHE_BYTES;
     const ptrdiff_t most_rows = packs ? SKBCE_BLOCK_ROWS : m;
-    for (ptrdiff_t k = 0; k < k_stop; k += SKBCE_DEPTH) {
-        const ptrdiff_t depth = k_stop - k < SKBCE_DEPTH ? k_stop - k : SKBCE_DEPTH;
+    for (ptrdiff_t k = 0; k < k_stop; k += most_terms) {
+        const ptrdiff_t depth = k_stop - k < most_terms ? k_stop - k : most_terms;
         const SKBCE_REAL *from = k ? C : start;
         const ptrdiff_t from_row = k ? C_row : start_row;
         const int ends = k + depth == k_stop;

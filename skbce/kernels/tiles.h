@@ -1,8 +1,9 @@
 /* When products of matrices are computed from tiles (tile_product.h), and how large these are; with the same vectors, the
 passes through one unit (unit_pass.h).
 
-A tile of C stays in vector registers over a sum of SKBCE_DEPTH terms. Matrices are read where they lie: to pack them,
-as BLAS does, costs more than it gains for those of a layer and a batch. Only transposed ones are packed.
+A tile of C stays in vector registers over a sum of SKBCE_DEPTH terms. Matrices are read where they lie, unless packing
+them, as BLAS always does, costs less than it gains for those of a layer and a batch: transposed ones, and with AVX2
+those that many rows are multiplied with.
 
 SKBCE_HAS_TILES is 0 where the compiler has no vector types, and for instruction sets without fused multiply-add, where
 BLAS picks a better one than this build's. */
@@ -13,12 +14,22 @@ BLAS picks a better one than this build's. */
 /* 24 sums, 4 vectors of B and one element of A in 32 registers. */
 #define SKBCE_TILE_ROWS 6
 #define SKBCE_TILE_VECTORS 4
+/* Terms of a sum that a panel of B has rows for: 32 kB. Of 64 to 384, this and 192 were soonest for layers of 64 to 4096
+units, on a first-level cache of 48 kB. */
+#define SKBCE_DEPTH 128
+/* Never: a panel's four vectors beside each other came at 160 of 166 GFLOP/s from where they lie. */
+#define SKBCE_PACKING_ROWS PTRDIFF_MAX
 #elif defined(__GNUC__) && defined(__AVX2__) && defined(__FMA__)
 #define SKBCE_HAS_TILES 1
 #define SKBCE_VECTOR_BYTES 32
 /* 12 sums, 2 vectors of B and one element of A in 16 registers. */
 #define SKBCE_TILE_ROWS 6
 #define SKBCE_TILE_VECTORS 2
+/* 16 kB. In place of 128, layers of 512 and 1024 units take 8 and 20 % less, on a first-level cache of 32 kB. */
+#define SKBCE_DEPTH 256
+/* Rows of A from which on panels of B are packed: with 32 of them it costs as much as it gains, with 64 it gains 10 %, with
+256 a third where a row of B is 2 kB, for whose lines such a cache has 16 places. */
+#define SKBCE_PACKING_ROWS 48
 #else
 #define SKBCE_HAS_TILES 0
 #define SKBCE_VECTOR_BYTES 0
@@ -36,11 +47,10 @@ BLAS picks a better one than this build's. */
 #include <stddef.h>
 #include <stdint.h>
 
-/* Terms of a sum that a panel of B has rows for: with four vectors beside each other it takes 32 kB. Of 64 to 384, this
-and 192 were soonest for layers of 64 to 4096 units. */
-#define SKBCE_DEPTH 128
-/* Columns of a transposed A that are packed at a time: whole tiles, 24 kB in float32. */
-#define SKBCE_BLOCK_ROWS (8 * SKBCE_TILE_ROWS)
+/* Terms of a sum where A is transposed. With 256, dW takes a fifth longer. */
+#define SKBCE_TRANSPOSED_DEPTH 128
+/* Columns of a transposed A that are packed at a time: whole tiles, 24 kB. */
+#define SKBCE_BLOCK_ROWS ((ptrdiff_t)(32 / sizeof(SKBCE_REAL)) * SKBCE_TILE_ROWS)
 /* Twice a first-level cache: what is smaller gains nothing from being packed. */
 #define SKBCE_CACHE_BYTES 65536
 
