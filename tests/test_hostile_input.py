@@ -379,6 +379,47 @@ def test_run_steps_refuses_a_solver_that_is_unknown():
         doors.run_steps(*(memory.arguments | {"rule": memory.rule | {"solver": 2}}).values())
 
 
+def for_epochs(arguments):
+    """What run_epochs takes for two epochs of the rows that run_steps has one of."""
+    only_of_steps = {"rates", "start", "stop", "cost_sum"}
+    row_ids = arguments["row_ids"]
+    orders = None if row_ids is None else np.stack([row_ids, row_ids[::-1]])
+    arguments = {
+        {"row_ids": "orders"}.get(k, k): orders if k == "row_ids" else v
+        for k, v in arguments.items()
+        if k not in only_of_steps
+    }
+    return arguments | {"bound": 1e9, "kept": np.zeros(19), "costs": np.zeros(2), "done": np.zeros(2, np.int64)}
+
+
+# An epoch may have fewer rows than X.
+OF_STEPS_ALONE = {"rates short", "start", "stop too large", "row_ids short"}
+WRONG_FOR_EPOCHS = {name: wrong for name, wrong in WRONG.items() if name not in OF_STEPS_ALONE} | {
+    "an order missing": {"orders": np.arange(60)[None]},
+    "no rows": {"orders": np.zeros((2, 0), np.int64)}, "kept short": {"kept": np.zeros(18)},
+    "kept of None": {"kept": None}, "costs of None": {"costs": None}, "done short": {"done": np.zeros(1, np.int64)},
+    "done of None": {"done": None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG_FOR_EPOCHS.values(), ids=WRONG_FOR_EPOCHS)
+def test_run_epochs_refuses_memory_that_does_not_fit(wrong):
+    arguments = Memory().arguments
+    right = for_epochs(arguments)
+    doors.run_epochs(**right)
+    assert right["done"].tolist() == [2, 6]
+    changed = arguments | {k: v for k, v in wrong.items() if k in arguments}
+    changed = for_epochs(changed) | {k: v for k, v in wrong.items() if k not in arguments}
+    with pytest.raises((ValueError, TypeError)):
+        doors.run_epochs(**changed)
+
+
+def test_shuffle_refuses_orders_of_another_length():
+    generator = np.random.RandomState(0)._bit_generator
+    with pytest.raises(ValueError, match="orders has order's rows as columns"):
+        doors.shuffle(generator, np.arange(5), np.zeros((2, 4), np.int64))
+
+
 def test_no_argument_of_a_door_may_be_none_but_those_that_are_optional():
     A, W, b = np.ones((5, 4)), np.ones((4, 3)), np.ones(3)
     Z = np.ones((5, 3))

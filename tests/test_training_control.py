@@ -77,7 +77,13 @@ def press_ctrl_c():
 
 
 @pytest.fixture
-def ctrl_c_after_epochs(monkeypatch):
+def an_epoch_a_call(monkeypatch):
+    """Short epochs, too: else several of them share a call (test_several_epochs.py)."""
+    monkeypatch.setattr("skbce._training.epochs._SHORT_EPOCH_SECONDS", 0.0)
+
+
+@pytest.fixture
+def ctrl_c_after_epochs(monkeypatch, an_epoch_a_call):
     """Makes training see Ctrl-C after so many epochs, at the start of the next one."""
 
     def press_after(n_epochs):
@@ -130,6 +136,7 @@ def test_ctrl_c_before_the_first_epoch_leaves_the_initial_model(ctrl_c_after_epo
     assert_usable(clf, X)
 
 
+@pytest.mark.usefixtures("an_epoch_a_call")
 @ignores_max_iter
 @pytest.mark.parametrize("n_calls", [0, 1, 2, 3, 7])
 @pytest.mark.parametrize("early_stopping", [False, True])
@@ -281,6 +288,7 @@ def test_divergence_raises_and_keeps_a_finite_model(parameters, scale):
     assert_usable(clf, X)
 
 
+@pytest.mark.usefixtures("an_epoch_a_call")
 @ignores_max_iter
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_divergence_after_some_epochs_keeps_the_last_finite_one(monkeypatch, dtype):
@@ -348,6 +356,7 @@ def stop_with(error):
     return stop
 
 
+@pytest.mark.usefixtures("an_epoch_a_call")
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("error", [RuntimeError("stop"), MemoryError("stop"), SystemExit("stop")], ids=repr)
 def test_blas_has_its_own_number_of_threads_after_a_fit_that_raises(monkeypatch, two_blas_threads, error, solver):
@@ -359,6 +368,7 @@ def test_blas_has_its_own_number_of_threads_after_a_fit_that_raises(monkeypatch,
     assert blas_threads() == two_blas_threads
 
 
+@pytest.mark.usefixtures("an_epoch_a_call")
 def test_blas_has_its_own_number_of_threads_after_divergence_and_ctrl_c(monkeypatch, two_blas_threads):
     X, y = table()
     with pytest.raises(ValueError, match="non-finite"):

@@ -20,6 +20,11 @@ from skbce.kernels import doors
 
 _N_MOMENTS = {"sgd": 1, "adam": 2}
 
+# Epochs shorter than this run several in one call, for so long together: between two calls Python takes 15 us, and
+# longer where other threads hold the GIL.
+_SHORT_EPOCH_SECONDS = 1e-3
+_SEVERAL_EPOCHS_SECONDS = 5e-3
+
 
 @dataclass
 class Optimizer:
@@ -94,6 +99,7 @@ class EpochTraining(ABC):
         self.history = history
         self.held_out = held_out
         self.observer = observer
+        self._may_run_several = False
         self._has_schedule = callable(settings.learning_rate) or settings.learning_rate in schedules.SCHEDULES
         self._scheduled_epochs = 0
         self._last_rate = optimizer.learning_rate
@@ -116,6 +122,7 @@ class EpochTraining(ABC):
         """
         if one_epoch:
             self._scheduled_epochs = len(self.history.loss_curve)
+            self._may_run_several = False
         try:
             outcome = self._epochs(one_epoch)
         except KeyboardInterrupt:
@@ -288,6 +295,11 @@ class StochasticTraining(EpochTraining):
         # Each of n layers multiplies by no more than this and its units: the square root of what the dtype holds.
         self._harmless = np.finfo(theta.dtype).max ** (0.5 / len(layout.shapes)) / max(layout.units)
         self._masks = {"dropout": layout.dropout, "dropout_seed": dropout_seed} if layout.dropout is not None else {}
+        self._orders = np.empty((0, sample.n_rows), np.int64)  # of epochs to come
+        self._epoch_seconds = np.inf  # of the last one
+        watched = held_out is not None or observer is not None or settings.verbose > 0 or settings.max_time is not None
+        rate_changes = self._has_schedule or (settings.solver == "sgd" and settings.learning_rate == "invscaling")
+        self._may_run_several = not (watched or rate_changes)
 
     def _is_harmless(self) -> bool:
         """Whether the parameters are so small that the logits of no rows can overflow; NaN is not."""
@@ -305,14 +317,75 @@ class StochasticTraining(EpochTraining):
         return bool(np.isfinite(Z).all())
 
     def _epoch(self) -> tuple[float, int]:
+        if self._may_run_several and self._epoch_seconds < _SHORT_EPOCH_SECONDS:
+            return self._several_epochs()
         sample = self.sample
         if self.settings.shuffle:
-            sample.shuffle(self.random_state)
+            if len(self._orders):
+                sample.order, self._orders = self._orders[0], self._orders[1:]
+            else:
+                sample.shuffle(self.random_state)
         rates = self._scheduled_rates(-(-sample.n_rows // self.batch_size))
+        started = time.perf_counter()
         at, cost_sum, rows_counted = self.run_steps(0, sample.n_rows, rates)
+        self._epoch_seconds = time.perf_counter() - started
         if rates is not None:
             self._last_rate = float(rates[(at - 1) // self.batch_size])
         return (cost_sum / rows_counted if rows_counted else 0.0), at
+
+    def _several_epochs(self) -> tuple[float, int]:
+        """As many epochs as there will be in any case, or as are worth a call; all but the last one are booked.
+
+        How many that is depends on the clock, and what comes of them does not.
+        """
+        history, settings, optimizer, work = self.history, self.settings, self.optimizer, self._work
+        n_threads, seconds = self._pace.choose()
+        before_patience_ends = settings.n_iter_no_change - history.no_improvement_count + 1
+        seconds = min(seconds, _SEVERAL_EPOCHS_SECONDS)
+        most = min(before_patience_ends, settings.max_iter - history.n_epochs, seconds / self._epoch_seconds)
+        n_epochs = max(1, int(most))
+        orders = self._next_orders(n_epochs)
+        costs = np.empty(n_epochs if orders is None else len(orders))
+        done = np.zeros(2, np.int64)
+        moment1, moment2 = (*optimizer.moments, None)[:2]
+        sample, started = self.sample, time.perf_counter()
+        self._last_rate = optimizer.learning_rate
+        try:
+            doors.run_epochs(
+                self.layout.network, settings.update_rule(optimizer.learning_rate), optimizer.n_steps, self.theta,
+                moment1, moment2, sample.table, sample.Y, sample.weight, orders, sample.smoothing, self.batch_size,
+                seconds, work.block_rows, work.blocks, work.gradients, work.partials, n_threads,
+                self._harmless, self._finite_theta, costs, done, **self._masks,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            self._record_all(costs[: done[0]])
+            raise
+        n_done, n_steps = done.tolist()
+        seconds = time.perf_counter() - started
+        self._pace.record(n_threads, n_done * sample.n_rows, seconds)
+        self._epoch_seconds = seconds / n_done
+        optimizer.n_steps += n_steps
+        if settings.shuffle:
+            sample.order, self._orders = self._orders[n_done - 1], self._orders[n_done:]
+        *before, last = costs[:n_done].tolist()
+        self._record_all(before)
+        return last, sample.n_rows
+
+    def _next_orders(self, n_epochs: int) -> np.ndarray | None:
+        """The orders of so many epochs, or of those that are shuffled already; None for all rows as they lie."""
+        sample = self.sample
+        if sample.order is None:
+            return None
+        if not self.settings.shuffle:
+            return np.broadcast_to(sample.order, (n_epochs, sample.n_rows))
+        if not len(self._orders):
+            self._orders = np.empty((n_epochs, sample.n_rows), np.int64)
+            sample.shuffle(self.random_state, self._orders)
+        return self._orders[:n_epochs]
+
+    def _record_all(self, costs) -> None:
+        for cost in costs:
+            self._record(float(cost), self.n_rows, None, None)
 
     def run_steps(self, at: int, stop: int, rates: np.ndarray | None) -> tuple[int, float, int]:
         """Steps over the rows at .. stop of the order, or what of them there is time for.

@@ -17,7 +17,9 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport parallel
 from libc.limits cimport INT_MAX
+from libc.math cimport HUGE_VAL, isfinite
 from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy
 
 from skbce.kernels cimport steps
 from skbce.kernels.activations cimport (
@@ -41,7 +43,7 @@ from skbce.kernels.pauses cimport Pause, is_over, next_pause
 from skbce.kernels.products cimport forward_calls_blas, product_backward, product_forward, weights_gradient
 from skbce.kernels.shuffle cimport BitGenerator, shuffle_rows
 from skbce.kernels.steps cimport (
-    Run, all_chunks, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
+    Run, all_chunks, are_within, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
 )
 from skbce.kernels.table cimport are_columns, are_rows, do_not_fall, gather_rows
 from skbce.kernels.updates cimport ADAM, SGD, Step, UpdateRule, adam_rate, sum_of_squares, update
@@ -329,8 +331,10 @@ def thread_limit():
     return max_threads()
 
 
-def shuffle(bit_generator, int64_t[::1] order not None):
+def shuffle(bit_generator, int64_t[::1] order not None, int64_t[:, ::1] orders=None):
     """Shuffle order in place as RandomState(bit_generator).shuffle does; the generator ends where that leaves it.
+
+    With orders, once for each of its rows, which are what order is each time.
 
     Raises
     ------
@@ -339,11 +343,45 @@ def shuffle(bit_generator, int64_t[::1] order not None):
     """
     cdef BitGenerator* generator = <BitGenerator*>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
     cdef uint32_t n_rows
+    cdef Py_ssize_t k
     require(order.shape[0] <= <int64_t>UINT32_MAX, "order has no more rows than 32 bits count")
+    require(orders is None or orders.shape[1] == order.shape[0], "orders has order's rows as columns")
     n_rows = <uint32_t>order.shape[0]
-    if n_rows:
-        with bit_generator.lock, nogil:
+    if not n_rows:
+        return
+    with bit_generator.lock, nogil:
+        if orders is None:
             shuffle_rows(generator, &order[0], n_rows)
+        else:
+            for k in range(orders.shape[0]):
+                shuffle_rows(generator, &order[0], n_rows)
+                memcpy(&orders[k, 0], &order[0], n_rows * sizeof(int64_t))
+
+
+cdef Run run_of(
+    const NetworkView* net, const SampleView* sample, const UpdateRule* rule, int64_t t, Py_ssize_t batch_size,
+    Pause* pause,
+) noexcept:
+    """over all rows of the order, for ever; without workspace, dropout, and a barrier that is open"""
+    cdef Run run
+    run.net, run.sample, run.rule, run.rates = net, sample, rule, NULL
+    run.t, run.batch_size, run.pause = t, batch_size, pause
+    run.start = run.stop = 0
+    run.deadline = HUGE_VAL
+    run.cost_sum = run.rows_counted = run.n_steps = 0
+    run.strays = False
+    return run
+
+
+cdef inline void go_through(
+    Run* run, int n_threads, floating* theta, floating* moment1, floating* moment2
+) noexcept nogil:
+    """all steps of a run, on so many threads"""
+    if n_threads == 1:
+        steps.run_steps(run, theta, moment1, moment2)
+    else:
+        with parallel(num_threads=n_threads):
+            steps.run_steps(run, theta, moment1, moment2)
 
 
 def run_steps(
@@ -375,41 +413,90 @@ def run_steps(
     require(0 <= start <= stop <= n_rows and batch_size >= 1, "start .. stop are rows, and a batch has one")
     require(rates is None or rates.shape[0] * batch_size >= stop, "rates has an entry a batch")
     cdef SampleView sample = sample_view(X, Y, row_ids, smoothing)
-    cdef Run run
     cdef floating* moment2_at = NULL
     if weight is not None:
         sample.weight = &weight[0]
     if moment2 is not None:
         moment2_at = &moment2[0]
-    run.net = &network.view
-    run.sample = &sample
-    run.rule = &rule
-    run.rates = NULL
+    cdef list raised = []
+    cdef Pause pause = pauses(raised)
+    cdef Run run = run_of(net, &sample, &rule, t, batch_size, &pause)
     if rates is not None:
         run.rates = &rates[0]
     run.dropout = dropout_view(dropout, dropout_seed, t)
-    run.work = workspace_view(run.net, block_rows, blocks, gradients, partials)
-    run.t = t
-    run.start, run.stop, run.batch_size = start, stop, batch_size
+    run.work = workspace_view(net, block_rows, blocks, gradients, partials)
+    run.start, run.stop, run.cost_sum = start, stop, cost_sum
     run.deadline = seconds_now() + seconds
-    run.cost_sum = cost_sum
-    run.rows_counted = run.n_steps = 0
-    cdef list raised = []
-    cdef Pause pause = pauses(raised)
-    run.pause = &pause
-    run.strays = False
     open_barrier(&run.barrier)
     n_threads = min(n_threads, blocks.shape[0], shard_count(run.net, batch_size))
     with nogil:
         squares_of_chunks(run.net, &run.work, &theta[0])
-        if n_threads == 1:
-            steps.run_steps(&run, &theta[0], &moment1[0], moment2_at)
-        else:
-            with parallel(num_threads=n_threads):
-                steps.run_steps(&run, &theta[0], &moment1[0], moment2_at)
+        go_through(&run, n_threads, &theta[0], &moment1[0], moment2_at)
     raise_from(raised)
     require(not run.strays, "row_ids names rows that X does not have")
     return run.stop, run.cost_sum, run.rows_counted, run.n_steps
+
+
+def run_epochs(
+    Network network not None, UpdateRule rule, int64_t t, floating[::1] theta not None,
+    floating[::1] moment1 not None, floating[::1] moment2,
+    Table X not None, const uint8_t[:, ::1] Y not None, const floating[::1] weight, const int64_t[:, ::1] orders,
+    double smoothing, Py_ssize_t batch_size, double seconds,
+    Py_ssize_t block_rows, floating[:, ::1] blocks not None, floating[:, ::1] gradients not None,
+    double[::1] partials not None, int n_threads,
+    double bound, floating[::1] kept not None, double[::1] costs not None, int64_t[::1] done not None,
+    const double[::1] dropout=None, uint64_t dropout_seed=0,
+):
+    """Train for costs.size epochs as run_steps does for one, the rows in the order of each row of orders.
+
+    It ends before them when so many seconds are over, and after an epoch whose cost is not finite or that leaves a
+    parameter beyond bound. costs[k] is the mean cost of epoch k; kept is theta after the last epoch but one; done
+    counts [epochs, their steps], also where a signal's handler raises within the next one.
+    """
+    cdef const NetworkView* net = &network.view
+    cdef Py_ssize_t n_rows = X.view.n_rows if orders is None else orders.shape[1], k
+    cdef double deadline = seconds_now() + seconds
+    require_blocks(net, theta.shape[0], &X.view, block_rows, blocks.shape[0], blocks.shape[1], n_threads)
+    require_training(
+        net, &X.view, Y, X.view.n_rows if weight is None else weight.shape[0], gradients.shape[0], gradients.shape[1],
+        partials.shape[0], dropout, batch_size,
+    )
+    require_rule(&rule, theta.shape[0], moment1.shape[0], -1 if moment2 is None else moment2.shape[0])
+    require(orders is None or orders.shape[0] >= costs.shape[0], "orders has a row an epoch")
+    require(n_rows >= 1 and batch_size >= 1, "an epoch and a batch have a row")
+    require(kept.shape[0] == theta.shape[0] and done.shape[0] == 2, "kept is as theta, and done has two entries")
+    cdef SampleView sample = sample_view(X, Y, None, smoothing)
+    cdef floating* moment2_at = NULL
+    if weight is not None:
+        sample.weight = &weight[0]
+    if moment2 is not None:
+        moment2_at = &moment2[0]
+    cdef list raised = []
+    cdef Pause pause = pauses(raised)
+    cdef Run run = run_of(net, &sample, &rule, t, batch_size, &pause)
+    run.dropout = dropout_view(dropout, dropout_seed, t)
+    run.work = workspace_view(net, block_rows, blocks, gradients, partials)
+    done[0] = done[1] = 0
+    n_threads = min(n_threads, blocks.shape[0], shard_count(net, batch_size))
+    with nogil:
+        squares_of_chunks(net, &run.work, &theta[0])
+        for k in range(costs.shape[0]):
+            if k > 0:
+                memcpy(&kept[0], &theta[0], theta.shape[0] * sizeof(floating))
+            if orders is not None:
+                sample.row_ids = &orders[k, 0]
+            run.stop, run.cost_sum, run.rows_counted = n_rows, 0, 0
+            open_barrier(&run.barrier)
+            go_through(&run, n_threads, &theta[0], &moment1[0], moment2_at)
+            if is_over(&pause) or run.strays:
+                break
+            run.t += run.n_steps
+            costs[k] = run.cost_sum / run.rows_counted if run.rows_counted else 0
+            done[0], done[1] = k + 1, run.t - t
+            if not (isfinite(costs[k]) and are_within(bound, theta.shape[0], &theta[0])) or seconds_now() > deadline:
+                break
+    raise_from(raised)
+    require(not run.strays, "orders names rows that X does not have")
 
 
 def cost_and_gradient(

@@ -8,7 +8,7 @@
 """
 
 from cython cimport floating
-from libc.math cimport HUGE_VAL, NAN, sqrt
+from libc.math cimport HUGE_VAL, NAN, fabs, sqrt
 from libc.stdint cimport int64_t
 
 from skbce.kernels.network cimport summed_gradient
@@ -174,6 +174,15 @@ cdef inline void update_chunks(
         )
         if is_W and rule.alpha > 0:
             work.squares[chunk] = sum_of_squares(end - begin, theta + begin)
+
+
+cdef inline bint are_within(double bound, Py_ssize_t n, const floating* x) noexcept nogil:
+    """whether every |x_i| <= bound, which NaN is not"""
+    cdef Py_ssize_t i
+    cdef bint within = True
+    for i in range(n):
+        within &= fabs(x[i]) <= bound
+    return within
 
 
 cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floating* moment2) noexcept nogil:

@@ -1,0 +1,179 @@
+"""Short epochs run several in one call of a kernel: what comes of them is what comes of a call for each."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from skbce import BCEMLPClassifier
+from skbce._training import epochs
+from skbce.kernels import doors
+from tests.model_checks import parameters_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer:sklearn.exceptions.ConvergenceWarning")
+
+VARIANTS = {
+    "adam": {},
+    "sgd": {"solver": "sgd", "learning_rate_init": 0.1},
+    "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.5, "n_iter_no_change": 2},
+    "invscaling": {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.2},
+    "schedule": {"learning_rate": "cosine"},
+    "early stopping": {"early_stopping": True},
+    "patience without end": {"n_iter_no_change": np.inf, "max_iter": 70},
+    "tolerance": {"tol": 0.02, "n_iter_no_change": 1},
+    "no shuffle": {"shuffle": False},
+    "dropout": {"dropout": 0.3},
+    "clipping and decay": {"max_grad_norm": 0.5, "weight_decay": 0.1},
+    "whole batches, two threads": {"batch_size": 240, "hidden_layer_sizes": (300, 8), "n_threads": 2},
+}
+
+
+def table(dtype=np.float64):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((240, 8))
+    return X.astype(dtype), (X[:, 0] - X[:, 1] + 0.3 * rng.standard_normal(240) > 0).astype(int)
+
+
+def classifier(**parameters):
+    return BCEMLPClassifier(
+        **{"hidden_layer_sizes": (12, 6), "batch_size": 50, "max_iter": 40, "random_state": 0, **parameters}
+    )
+
+
+@pytest.fixture
+def several(monkeypatch):
+    """Lets so many epochs share a call, at most, and none for 0; returns how many did, call by call."""
+
+    def let(most):
+        calls = []
+
+        def counted(*args, **kwargs):
+            run_epochs(*args, **kwargs)
+            calls.append(int(args[-1][0]))
+
+        monkeypatch.setattr(epochs, "_SHORT_EPOCH_SECONDS", np.inf if most else 0.0)
+        # As if each took so long that only so many can.
+        seconds = property(lambda self: epochs._SEVERAL_EPOCHS_SECONDS / max(most, 1), lambda self, value: None)
+        monkeypatch.setattr(epochs.StochasticTraining, "_epoch_seconds", seconds, raising=False)
+        monkeypatch.setattr(doors, "run_epochs", counted)
+        return calls
+
+    run_epochs = doors.run_epochs
+    monkeypatch.setattr(epochs, "_SEVERAL_EPOCHS_SECONDS", 30.0)
+    monkeypatch.setattr("skbce._threads.Pace.choose", lambda self: (self._limit, 30.0))
+    return let
+
+
+def assert_same_course(clf, expected):
+    for array, reference in zip(parameters_of(clf), parameters_of(expected), strict=True):
+        np.testing.assert_array_equal(array, reference)
+    for name in ("loss_curve_", "learning_rate_curve_", "n_iter_", "t_", "loss_", "best_loss_", "validation_scores_"):
+        assert getattr(clf, name) == getattr(expected, name), name
+
+
+@pytest.mark.usefixtures("all_threads")
+@pytest.mark.parametrize("kind", ["dense", "sparse", "float32", "weights"])
+@pytest.mark.parametrize("parameters", VARIANTS.values(), ids=VARIANTS)
+def test_epochs_that_share_calls_leave_the_same_bits(several, parameters, kind):
+    X, y = table(np.float32 if kind == "float32" else np.float64)
+    X = sp.csr_array(X) if kind == "sparse" else X
+    weight = np.linspace(0, 2, len(y)) if kind == "weights" else None
+    states = [np.random.RandomState(0) for _ in range(4)]
+    assert several(0) == []
+    expected = classifier(**parameters, random_state=states[0]).fit(X, y, weight)
+    for most, state in zip((1, 3, 1000), states[1:], strict=True):
+        calls = several(most)
+        clf = classifier(**parameters, random_state=state).fit(X, y, weight)
+        assert_same_course(clf, expected)
+        assert state_after(state) == state_after(states[0])
+        assert_calls(calls, most, clf, parameters)
+
+
+def state_after(state):
+    """The next number of a generator that stays where it is."""
+    copy = np.random.RandomState()
+    copy.set_state(state.get_state())
+    return copy.randint(2**31)
+
+
+def assert_calls(calls, most, clf, parameters):
+    """So many epochs at a time, where nobody looks on and the learning rate is one."""
+    watched = parameters.get("early_stopping") or parameters.get("learning_rate") in ("invscaling", "cosine")
+    assert sum(calls) == (0 if watched else clf.n_iter_)
+    assert watched or 1 < max(calls) <= most or most == max(calls) == 1
+
+
+@pytest.mark.parametrize("n_epochs", [1, 4, 9])
+def test_ctrl_c_within_a_call_books_the_epochs_before_it(several, monkeypatch, n_epochs):
+    X, y = table()
+    several(0)
+    expected = classifier(max_iter=n_epochs).fit(X, y)
+    several(1000)
+    inner = doors.run_epochs
+
+    def struck(*args):
+        *before, costs, done = args
+        inner(*before, costs[:n_epochs], done)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doors, "run_epochs", struck)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        clf = classifier().fit(X, y)
+    assert_same_course(clf, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rate", [20.0, 1e3, 1e5, 1e9])
+def test_divergence_within_a_call_ends_as_it_does_alone(several, dtype, rate):
+    X, y = table(dtype)
+    parameters = {"solver": "sgd", "learning_rate_init": rate, "alpha": 1e-2, "activation": "identity", "max_iter": 200}
+    courses = []
+    for most in (0, 1000):
+        several(most)
+        clf = classifier(**parameters)
+        with warnings.catch_warnings(record=True):
+            try:
+                clf.fit(X, y)
+                error = None
+            except ValueError as raised:
+                error = str(raised)
+        courses.append((clf, error))
+    (alone, expected_error), (together, error) = courses
+    assert error == expected_error
+    assert_same_course(together, alone)
+    assert all(np.isfinite(array).all() for array in parameters_of(together))
+
+
+def test_parameters_too_large_to_be_harmless_end_a_call_and_not_the_training(several, monkeypatch):
+    X, y = table()
+    several(0)
+    state, other = np.random.RandomState(0), np.random.RandomState(0)
+    expected = classifier(random_state=state).fit(X, y)
+    calls = several(1000)
+    begin = epochs.StochasticTraining.__init__
+
+    def begin_wary(self, *args, **kwargs):
+        begin(self, *args, **kwargs)
+        self._harmless = 1e-3
+
+    monkeypatch.setattr(epochs.StochasticTraining, "__init__", begin_wary)
+    clf = classifier(random_state=other).fit(X, y)
+    assert_same_course(clf, expected)
+    assert calls == [1] * clf.n_iter_
+    assert state_after(other) == state_after(state)
+
+
+def test_a_generator_of_the_users_shuffles_each_epoch(several):
+    class Reverses(np.random.RandomState):
+        def shuffle(self, x):
+            x[...] = x[::-1].copy()
+
+    X, y = table()
+    several(0)
+    expected = classifier(random_state=Reverses(0)).fit(X, y)
+    calls = several(1000)
+    clf = classifier(random_state=Reverses(0)).fit(X, y)
+    assert max(calls) > 1
+    assert_same_course(clf, expected)
+    assert clf.loss_curve_ != classifier().fit(X, y).loss_curve_
