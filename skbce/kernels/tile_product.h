@@ -42,16 +42,17 @@ SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_tile)(
             *(SKBCE_VECTOR *)(C + i * C_row + (v < vectors - 1 ? v * SKBCE_LANES : last)) = sums[i][v];
 }
 
-/* The same for m rows, tile under tile. */
+/* The same for m rows, tile under tile; A_tile elements of A lie between the beginnings of one and the next. */
 SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_panel)(
     const int vectors, ptrdiff_t width, ptrdiff_t m, ptrdiff_t k_stop,
-    const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
+    const SKBCE_REAL *A, ptrdiff_t A_tile, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
     const SKBCE_REAL *start, ptrdiff_t start_row, int relu, SKBCE_REAL *C, ptrdiff_t C_row)
 {
     ptrdiff_t i = 0;
 #define TILES(rows) \
     for (; i + rows <= m; i += rows) \
-        SKBCE_OF_REAL(skbce_tile)(rows, vectors, width, k_stop, A + i * A_row, A_row, A_column, B, B_row, \
+        SKBCE_OF_REAL(skbce_tile)(rows, vectors, width, k_stop, \
+                                  A + i / SKBCE_TILE_ROWS * A_tile + i % SKBCE_TILE_ROWS * A_row, A_row, A_column, B, B_row, \
                                   start ? start + i * start_row : NULL, start_row, relu, C + i * C_row, C_row)
     TILES(SKBCE_TILE_ROWS);
     TILES(4);
@@ -85,13 +86,18 @@ SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_pack_rows)(
                 *(const SKBCE_VECTOR *)(B + k * B_row + v * SKBCE_LANES);
 }
 
-/* packed[k, i] = A[i, k] where the rows of A lie beside each other: a column of A after the other. */
-SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_pack_block)(
+/* packed[i / T, k, i % T] = A[i, k] for a transposed A and tiles of T rows: what a tile reads lies together. */
+SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_pack_tiles)(
     ptrdiff_t rows, ptrdiff_t k_stop, const SKBCE_REAL *A, ptrdiff_t A_column, SKBCE_REAL *packed)
 {
+    ptrdiff_t i = 0;
+    for (; i + SKBCE_TILE_ROWS <= rows; i += SKBCE_TILE_ROWS)
+        for (ptrdiff_t k = 0; k < k_stop; k++)
+            for (ptrdiff_t r = 0; r < SKBCE_TILE_ROWS; r++)
+                packed[i * k_stop + k * SKBCE_TILE_ROWS + r] = A[i + r + k * A_column];
     for (ptrdiff_t k = 0; k < k_stop; k++)
-        for (ptrdiff_t i = 0; i < rows; i++)
-            packed[k * SKBCE_BLOCK_ROWS + i] = A[k * A_column + i];
+        for (ptrdiff_t r = 0; i + r < rows; r++)
+            packed[i * k_stop + k * SKBCE_TILE_ROWS + r] = A[i + r + k * A_column];
 }
 
 /* The vectors of a panel where n columns are left. Few are halved, so that no panel is much narrower than the others. */
@@ -104,7 +110,7 @@ SKBCE_ALWAYS_INLINE int SKBCE_OF_REAL(skbce_panel_vectors)(ptrdiff_t n)
 /* C = start + A op(B), relu of it if asked for, for m x n elements, n >= SKBCE_LANES and at most SKBCE_DEPTH terms: panel beside panel. */
 static void SKBCE_OF_REAL(skbce_panels)(
     int B_transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k_stop,
-    const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
+    const SKBCE_REAL *A, ptrdiff_t A_tile, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
     const SKBCE_REAL *start, ptrdiff_t start_row, int relu, SKBCE_REAL *C, ptrdiff_t C_row)
 {
     SKBCE_REAL packed[SKBCE_DEPTH * SKBCE_TILE_VECTORS * SKBCE_LANES] __attribute__((aligned(64)));
@@ -123,7 +129,7 @@ static void SKBCE_OF_REAL(skbce_panels)(
             panel_row = width;
         }
 #define PANEL(vectors) \
-    SKBCE_OF_REAL(skbce_panel)(vectors, width, m, k_stop, A, A_row, A_column, panel, panel_row, \
+    SKBCE_OF_REAL(skbce_panel)(vectors, width, m, k_stop, A, A_tile, A_row, A_column, panel, panel_row, \
                                start ? start + j : NULL, start_row, relu, C + j, C_row)
         SKBCE_FOR_PANEL(vectors)
 #undef PANEL
@@ -134,36 +140,36 @@ static void SKBCE_OF_REAL(skbce_panels)(
 /* C = start + A op(B), relu of it if asked for, for m x n elements and n >= SKBCE_LANES. A row of the result depends on no other.
 
 SKBCE_DEPTH terms at a time, so that a panel of B stays in the first-level cache from tile to tile; the sums go on from
-C, which changes no bit. Where A is a transposed matrix, A_row being 1, it is SKBCE_TRANSPOSED_DEPTH terms, for a tile
-reads a line of A in each; and where the cache does not hold A, a block of its columns is packed for all panels. */
+C, which changes no bit. Where A is a transposed matrix, A_row being 1, a tile reads a line of A in each term: so it is
+SKBCE_TRANSPOSED_DEPTH terms, and where the cache does not hold A, a block of its columns, and of SKBCE_PACKED_DEPTH
+terms, is packed for all panels. */
 static void SKBCE_OF_REAL(skbce_product)(
     int B_transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k_stop,
     const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
     const SKBCE_REAL *start, ptrdiff_t start_row, int relu, SKBCE_REAL *C, ptrdiff_t C_row)
 {
-    SKBCE_REAL packed[SKBCE_TRANSPOSED_DEPTH * SKBCE_BLOCK_ROWS] __attribute__((aligned(64)));
-    const ptrdiff_t most_terms = A_row == 1 ? SKBCE_TRANSPOSED_DEPTH : SKBCE_DEPTH;
+    SKBCE_REAL packed[SKBCE_PACKED_BYTES / sizeof(SKBCE_REAL)] __attribute__((aligned(64)));
     const ptrdiff_t A_bytes = k_stop * A_column * (ptrdiff_t)sizeof(SKBCE_REAL);
     const int packs = A_row == 1 && n > SKBCE_TILE_VECTORS * SKBCE_LANES && A_bytes > SKBCE_CACHE_BYTES;
-    const ptrdiff_t most_rows = packs ? SKBCE_BLOCK_ROWS : m;
+    const ptrdiff_t most_terms = packs ? SKBCE_PACKED_DEPTH : A_row == 1 ? SKBCE_TRANSPOSED_DEPTH : SKBCE_DEPTH;
     for (ptrdiff_t k = 0; k < k_stop; k += most_terms) {
         const ptrdiff_t depth = k_stop - k < most_terms ? k_stop - k : most_terms;
         const SKBCE_REAL *from = k ? C : start;
         const ptrdiff_t from_row = k ? C_row : start_row;
         const int ends = k + depth == k_stop;
+        const ptrdiff_t tiles = (ptrdiff_t)(sizeof packed / sizeof *packed) / (SKBCE_TILE_ROWS * depth);
+        const ptrdiff_t most_rows = packs ? SKBCE_TILE_ROWS * tiles : m;
         for (ptrdiff_t i = 0; i < m; i += most_rows) {
             const ptrdiff_t rows = m - i < most_rows ? m - i : most_rows;
             const SKBCE_REAL *block = A + i * A_row + k * A_column;
-            ptrdiff_t block_column = A_column;
+            ptrdiff_t block_tile = SKBCE_TILE_ROWS * A_row, block_column = A_column;
             if (packs) {
-                if (rows == SKBCE_BLOCK_ROWS)
-                    SKBCE_OF_REAL(skbce_pack_block)(SKBCE_BLOCK_ROWS, depth, block, A_column, packed);
-                else
-                    SKBCE_OF_REAL(skbce_pack_block)(rows, depth, block, A_column, packed);
+                SKBCE_OF_REAL(skbce_pack_tiles)(rows, depth, block, A_column, packed);
                 block = packed;
-                block_column = SKBCE_BLOCK_ROWS;
+                block_tile = SKBCE_TILE_ROWS * depth;
+                block_column = SKBCE_TILE_ROWS;
             }
-            SKBCE_OF_REAL(skbce_panels)(B_transposed, rows, n, depth, block, A_row, block_column,
+            SKBCE_OF_REAL(skbce_panels)(B_transposed, rows, n, depth, block, block_tile, A_row, block_column,
                                         B_transposed ? B + k : B + k * B_row, B_row,
                                         from ? from + i * from_row : NULL, from_row, relu && ends, C + i * C_row, C_row);
         }
