@@ -52,7 +52,8 @@ SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_panel)(
 #define TILES(rows) \
     for (; i + rows <= m; i += rows) \
         SKBCE_OF_REAL(skbce_tile)(rows, vectors, width, k_stop, \
-                                  A + i / SKBCE_TILE_ROWS * A_tile + i % SKBCE_TILE_ROWS * A_row, A_row, A_column, B, B_row, \
+                                  A + i / SKBCE_TILE_ROWS * A_tile + i % SKBCE_TILE_ROWS * A_row, A_row, A_column, \
+                                  B, B_row, \
                                   start ? start + i * start_row : NULL, start_row, relu, C + i * C_row, C_row)
     TILES(SKBCE_TILE_ROWS);
     TILES(4);
@@ -76,7 +77,7 @@ SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_pack)(
             packed[k * width + j] = B[j * B_row + k];
 }
 
-/* packed = B, for the columns of a whole panel: its lines lie together, while those of B may share few places of the cache. */
+/* packed = B, for the columns of a whole panel: together they lie in places of the cache of their own. */
 SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_pack_rows)(
     ptrdiff_t k_stop, const SKBCE_REAL *B, ptrdiff_t B_row, SKBCE_REAL *packed)
 {
@@ -107,7 +108,8 @@ SKBCE_ALWAYS_INLINE int SKBCE_OF_REAL(skbce_panel_vectors)(ptrdiff_t n)
     return (int)(left <= most ? left : left < 2 * most ? left / 2 : most);
 }
 
-/* C = start + A op(B), relu of it if asked for, for m x n elements, n >= SKBCE_LANES and at most SKBCE_DEPTH terms: panel beside panel. */
+/* C = start + A op(B), relu of it if asked for, for m x n elements, n >= SKBCE_LANES and at most SKBCE_DEPTH terms: panel
+beside panel. */
 static void SKBCE_OF_REAL(skbce_panels)(
     int B_transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k_stop,
     const SKBCE_REAL *A, ptrdiff_t A_tile, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
@@ -137,7 +139,8 @@ static void SKBCE_OF_REAL(skbce_panels)(
     }
 }
 
-/* C = start + A op(B), relu of it if asked for, for m x n elements and n >= SKBCE_LANES. A row of the result depends on no other.
+/* C = start + A op(B), relu of it if asked for, for m x n elements and n >= SKBCE_LANES. A row of the result depends on no
+other.
 
 SKBCE_DEPTH terms at a time, so that a panel of B stays in the first-level cache from tile to tile; the sums go on from
 C, which changes no bit. Where A is a transposed matrix, A_row being 1, a tile reads a line of A in each term: so it is

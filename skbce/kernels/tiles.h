@@ -30,13 +30,13 @@ units, on a first-level cache of 48 kB. */
 #define SKBCE_TILE_VECTORS 2
 /* 16 kB. In place of 128, layers of 512 and 1024 units take 8 and 20 % less, on a first-level cache of 32 kB. */
 #define SKBCE_DEPTH 256
-/* Rows of A from which on panels of B are packed: with 32 of them it costs as much as it gains, with 64 it gains 10 %, with
-256 a third where a row of B is 2 kB, for whose lines such a cache has 16 places. */
+/* Rows of A from which on panels of B are packed: with 32 of them it costs as much as it gains, with 64 it gains 10 %,
+with 256 a third where a row of B is 2 kB, for whose lines such a cache has 16 places. */
 #define SKBCE_PACKING_ROWS 48
 /* 72 columns, for which panels of B are packed: with 48 dW takes 5 to 10 % longer from 256 units on; twice as many would
 gain 2 % in float32 and 5 % in float64, but stacks have their limits, 128 kB with musl. */
 #define SKBCE_PACKED_BYTES 73728
-#define SKBCE_PACKED_DEPTH (ptrdiff_t)(1024 / sizeof(SKBCE_REAL))
+#define SKBCE_PACKED_DEPTH ((ptrdiff_t)(1024 / sizeof(SKBCE_REAL)))
 #else
 #define SKBCE_HAS_TILES 0
 #define SKBCE_VECTOR_BYTES 0
