@@ -389,7 +389,7 @@ def for_epochs(arguments):
         for k, v in arguments.items()
         if k not in only_of_steps
     }
-    return arguments | {"bound": 1e9, "kept": np.zeros(19), "costs": np.zeros(2), "done": np.zeros(2, np.int64)}
+    return arguments | {"bound": 1e9, "kept": np.zeros(19), "costs": np.zeros(2), "done": np.zeros(3, np.int64)}
 
 
 # An epoch may have fewer rows than X.
@@ -397,7 +397,7 @@ OF_STEPS_ALONE = {"rates short", "start", "stop too large", "row_ids short"}
 WRONG_FOR_EPOCHS = {name: wrong for name, wrong in WRONG.items() if name not in OF_STEPS_ALONE} | {
     "an order missing": {"orders": np.arange(60)[None]},
     "no rows": {"orders": np.zeros((2, 0), np.int64)}, "kept short": {"kept": np.zeros(18)},
-    "kept of None": {"kept": None}, "costs of None": {"costs": None}, "done short": {"done": np.zeros(1, np.int64)},
+    "kept of None": {"kept": None}, "costs of None": {"costs": None}, "done short": {"done": np.zeros(2, np.int64)},
     "done of None": {"done": None},
 }  # fmt: skip
 
@@ -407,7 +407,7 @@ def test_run_epochs_refuses_memory_that_does_not_fit(wrong):
     arguments = Memory().arguments
     right = for_epochs(arguments)
     doors.run_epochs(**right)
-    assert right["done"].tolist() == [2, 6]
+    assert right["done"].tolist() == [2, 6, 2]
     changed = arguments | {k: v for k, v in wrong.items() if k in arguments}
     changed = for_epochs(changed) | {k: v for k, v in wrong.items() if k not in arguments}
     with pytest.raises((ValueError, TypeError)):

@@ -296,10 +296,19 @@ class StochasticTraining(EpochTraining):
         self._harmless = np.finfo(theta.dtype).max ** (0.5 / len(layout.shapes)) / max(layout.units)
         self._masks = {"dropout": layout.dropout, "dropout_seed": dropout_seed} if layout.dropout is not None else {}
         self._orders = np.empty((0, sample.n_rows), np.int64)  # of epochs to come
+        self._n_orders = 0  # that were drawn with them
+        self._state_before_orders = None
         self._epoch_seconds = np.inf  # of the last one
         watched = held_out is not None or observer is not None or settings.verbose > 0 or settings.max_time is not None
         rate_changes = self._has_schedule or (settings.solver == "sgd" and settings.learning_rate == "invscaling")
-        self._may_run_several = not (watched or rate_changes)
+        orders_can_be_drawn = sample.is_shuffled_by_kernel(random_state) if settings.shuffle else sample.order is None
+        self._may_run_several = orders_can_be_drawn and not (watched or rate_changes)
+
+    def run(self, one_epoch: bool = False) -> Outcome:
+        try:
+            return super().run(one_epoch)
+        finally:
+            self._give_orders_back()
 
     def _is_harmless(self) -> bool:
         """Whether the parameters are so small that the logits of no rows can overflow; NaN is not."""
@@ -346,7 +355,7 @@ class StochasticTraining(EpochTraining):
         n_epochs = max(1, int(most))
         orders = self._next_orders(n_epochs)
         costs = np.empty(n_epochs if orders is None else len(orders))
-        done = np.zeros(2, np.int64)
+        done = np.zeros(3, np.int64)
         moment1, moment2 = (*optimizer.moments, None)[:2]
         sample, started = self.sample, time.perf_counter()
         self._last_rate = optimizer.learning_rate
@@ -358,30 +367,41 @@ class StochasticTraining(EpochTraining):
                 self._harmless, self._finite_theta, costs, done, **self._masks,
             )  # fmt: skip
         except KeyboardInterrupt:
-            self._record_all(costs[: done[0]])
+            self._record_all(costs[: done[2]])
             raise
-        n_done, n_steps = done.tolist()
+        finally:
+            self._orders = self._orders[done[0] :]
+        n_done, n_steps, _ = done.tolist()
         seconds = time.perf_counter() - started
         self._pace.record(n_threads, n_done * sample.n_rows, seconds)
         self._epoch_seconds = seconds / n_done
         optimizer.n_steps += n_steps
-        if settings.shuffle:
-            sample.order, self._orders = self._orders[n_done - 1], self._orders[n_done:]
+        if orders is not None:
+            sample.order = orders[n_done - 1]
         *before, last = costs[:n_done].tolist()
         self._record_all(before)
         return last, sample.n_rows
 
     def _next_orders(self, n_epochs: int) -> np.ndarray | None:
-        """The orders of so many epochs, or of those that are shuffled already; None for all rows as they lie."""
-        sample = self.sample
-        if sample.order is None:
-            return None
+        """The orders of so many epochs, or of those that are drawn already; None for all rows as they lie."""
         if not self.settings.shuffle:
-            return np.broadcast_to(sample.order, (n_epochs, sample.n_rows))
+            return None
         if not len(self._orders):
-            self._orders = np.empty((n_epochs, sample.n_rows), np.int64)
-            sample.shuffle(self.random_state, self._orders)
+            bit_generator = self.random_state._bit_generator
+            self._state_before_orders = bit_generator.state
+            self._n_orders = n_epochs
+            self._orders = np.empty((n_epochs, self.sample.n_rows), np.int64)
+            doors.shuffle(bit_generator, self.sample.order, self._orders)
         return self._orders[:n_epochs]
+
+    def _give_orders_back(self) -> None:
+        """Leave the generator where the epochs that were run do: training ended before those drawn for it."""
+        n_left, self._orders = len(self._orders), self._orders[:0]
+        if n_left:
+            bit_generator = self.random_state._bit_generator
+            bit_generator.state = self._state_before_orders
+            for _ in range(self._n_orders - n_left):
+                doors.shuffle(bit_generator, np.arange(self.sample.n_rows))
 
     def _record_all(self, costs) -> None:
         for cost in costs:

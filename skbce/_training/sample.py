@@ -26,17 +26,13 @@ class Sample:
     def n_rows(self) -> int:
         return self.Y.shape[0] if self.order is None else self.order.shape[0]
 
-    def shuffle(self, random_state: np.random.RandomState, orders: np.ndarray | None = None) -> None:
-        """Shuffle the order in place, as random_state.shuffle would, and sooner.
-
-        With orders, int64 (n, n_rows), so many times: they become what the order is after each.
-        """
-        # A class of the user's may shuffle in its own way, and the kernel counts to 2^32 - 1.
-        if type(random_state) is np.random.RandomState and self.order.size < 2**32:
-            doors.shuffle(random_state._bit_generator, self.order, orders)
-        elif orders is None:
-            random_state.shuffle(self.order)
+    def shuffle(self, random_state: np.random.RandomState) -> None:
+        """Shuffle the order in place, as random_state.shuffle would, and sooner."""
+        if self.is_shuffled_by_kernel(random_state):
+            doors.shuffle(random_state._bit_generator, self.order)
         else:
-            for order in orders:
-                random_state.shuffle(self.order)
-                order[...] = self.order
+            random_state.shuffle(self.order)
+
+    def is_shuffled_by_kernel(self, random_state: np.random.RandomState) -> bool:
+        """A class of the user's may shuffle in its own way, and the kernel counts to 2^32 - 1."""
+        return type(random_state) is np.random.RandomState and self.order.size < 2**32

@@ -451,7 +451,7 @@ def run_epochs(
 
     It ends before them when so many seconds are over, and after an epoch whose cost is not finite or that leaves a
     parameter beyond bound. costs[k] is the mean cost of epoch k; kept is theta after the last epoch but one; done
-    counts [epochs, their steps], also where a signal's handler raises within the next one.
+    counts [epochs, their steps, epochs but such a last one], also where a signal's handler raises within the next one.
     """
     cdef const NetworkView* net = &network.view
     cdef Py_ssize_t n_rows = X.view.n_rows if orders is None else orders.shape[1], k
@@ -464,7 +464,7 @@ def run_epochs(
     require_rule(&rule, theta.shape[0], moment1.shape[0], -1 if moment2 is None else moment2.shape[0])
     require(orders is None or orders.shape[0] >= costs.shape[0], "orders has a row an epoch")
     require(n_rows >= 1 and batch_size >= 1, "an epoch and a batch have a row")
-    require(kept.shape[0] == theta.shape[0] and done.shape[0] == 2, "kept is as theta, and done has two entries")
+    require(kept.shape[0] == theta.shape[0] and done.shape[0] == 3, "kept is as theta, and done has three entries")
     cdef SampleView sample = sample_view(X, Y, None, smoothing)
     cdef floating* moment2_at = NULL
     if weight is not None:
@@ -476,7 +476,7 @@ def run_epochs(
     cdef Run run = run_of(net, &sample, &rule, t, batch_size, &pause)
     run.dropout = dropout_view(dropout, dropout_seed, t)
     run.work = workspace_view(net, block_rows, blocks, gradients, partials)
-    done[0] = done[1] = 0
+    done[0] = done[1] = done[2] = 0
     n_threads = min(n_threads, blocks.shape[0], shard_count(net, batch_size))
     with nogil:
         squares_of_chunks(net, &run.work, &theta[0])
@@ -493,7 +493,10 @@ def run_epochs(
             run.t += run.n_steps
             costs[k] = run.cost_sum / run.rows_counted if run.rows_counted else 0
             done[0], done[1] = k + 1, run.t - t
-            if not (isfinite(costs[k]) and are_within(bound, theta.shape[0], &theta[0])) or seconds_now() > deadline:
+            if not (isfinite(costs[k]) and are_within(bound, theta.shape[0], &theta[0])):
+                break
+            done[2] = k + 1
+            if seconds_now() > deadline:
                 break
     raise_from(raised)
     require(not run.strays, "orders names rows that X does not have")

@@ -139,43 +139,51 @@ static void SKBCE_OF_REAL(skbce_panels)(
     }
 }
 
+/* C = start + A B for a transposed A that no cache holds: its columns are A_column apart. A block of them, and of
+SKBCE_PACKED_DEPTH terms, is packed for all panels. By itself, for the block lies on the stack. */
+__attribute__((noinline)) static void SKBCE_OF_REAL(skbce_packed_product)(
+    ptrdiff_t m, ptrdiff_t n, ptrdiff_t k_stop, const SKBCE_REAL *A, ptrdiff_t A_column,
+    const SKBCE_REAL *B, ptrdiff_t B_row, const SKBCE_REAL *start, ptrdiff_t start_row, SKBCE_REAL *C, ptrdiff_t C_row)
+{
+    SKBCE_REAL packed[SKBCE_PACKED_BYTES / sizeof(SKBCE_REAL)] __attribute__((aligned(64)));
+    for (ptrdiff_t k = 0; k < k_stop; k += SKBCE_PACKED_DEPTH) {
+        const ptrdiff_t depth = k_stop - k < SKBCE_PACKED_DEPTH ? k_stop - k : SKBCE_PACKED_DEPTH;
+        const ptrdiff_t tile = SKBCE_TILE_ROWS * depth;
+        const ptrdiff_t most_rows = (ptrdiff_t)(sizeof packed / sizeof *packed) / tile * SKBCE_TILE_ROWS;
+        const SKBCE_REAL *from = k ? C : start;
+        const ptrdiff_t from_row = k ? C_row : start_row;
+        for (ptrdiff_t i = 0; i < m; i += most_rows) {
+            const ptrdiff_t rows = m - i < most_rows ? m - i : most_rows;
+            SKBCE_OF_REAL(skbce_pack_tiles)(rows, depth, A + i + k * A_column, A_column, packed);
+            SKBCE_OF_REAL(skbce_panels)(0, rows, n, depth, packed, tile, 1, SKBCE_TILE_ROWS, B + k * B_row, B_row,
+                                        from ? from + i * from_row : NULL, from_row, 0, C + i * C_row, C_row);
+        }
+    }
+}
+
 /* C = start + A op(B), relu of it if asked for, for m x n elements and n >= SKBCE_LANES. A row of the result depends on no
 other.
 
 SKBCE_DEPTH terms at a time, so that a panel of B stays in the first-level cache from tile to tile; the sums go on from
 C, which changes no bit. Where A is a transposed matrix, A_row being 1, a tile reads a line of A in each term: so it is
-SKBCE_TRANSPOSED_DEPTH terms, and where the cache does not hold A, a block of its columns, and of SKBCE_PACKED_DEPTH
-terms, is packed for all panels. */
+SKBCE_TRANSPOSED_DEPTH terms, and a large one is packed. */
 static void SKBCE_OF_REAL(skbce_product)(
     int B_transposed, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k_stop,
     const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
     const SKBCE_REAL *start, ptrdiff_t start_row, int relu, SKBCE_REAL *C, ptrdiff_t C_row)
 {
-    SKBCE_REAL packed[SKBCE_PACKED_BYTES / sizeof(SKBCE_REAL)] __attribute__((aligned(64)));
     const ptrdiff_t A_bytes = k_stop * A_column * (ptrdiff_t)sizeof(SKBCE_REAL);
-    const int packs = A_row == 1 && n > SKBCE_TILE_VECTORS * SKBCE_LANES && A_bytes > SKBCE_CACHE_BYTES;
-    const ptrdiff_t most_terms = packs ? SKBCE_PACKED_DEPTH : A_row == 1 ? SKBCE_TRANSPOSED_DEPTH : SKBCE_DEPTH;
+    const ptrdiff_t most_terms = A_row == 1 ? SKBCE_TRANSPOSED_DEPTH : SKBCE_DEPTH;
+    if (A_row == 1 && !B_transposed && !relu && n > SKBCE_TILE_VECTORS * SKBCE_LANES && A_bytes > SKBCE_CACHE_BYTES) {
+        SKBCE_OF_REAL(skbce_packed_product)(m, n, k_stop, A, A_column, B, B_row, start, start_row, C, C_row);
+        return;
+    }
     for (ptrdiff_t k = 0; k < k_stop; k += most_terms) {
         const ptrdiff_t depth = k_stop - k < most_terms ? k_stop - k : most_terms;
-        const SKBCE_REAL *from = k ? C : start;
-        const ptrdiff_t from_row = k ? C_row : start_row;
-        const int ends = k + depth == k_stop;
-        const ptrdiff_t tiles = (ptrdiff_t)(sizeof packed / sizeof *packed) / (SKBCE_TILE_ROWS * depth);
-        const ptrdiff_t most_rows = packs ? SKBCE_TILE_ROWS * tiles : m;
-        for (ptrdiff_t i = 0; i < m; i += most_rows) {
-            const ptrdiff_t rows = m - i < most_rows ? m - i : most_rows;
-            const SKBCE_REAL *block = A + i * A_row + k * A_column;
-            ptrdiff_t block_tile = SKBCE_TILE_ROWS * A_row, block_column = A_column;
-            if (packs) {
-                SKBCE_OF_REAL(skbce_pack_tiles)(rows, depth, block, A_column, packed);
-                block = packed;
-                block_tile = SKBCE_TILE_ROWS * depth;
-                block_column = SKBCE_TILE_ROWS;
-            }
-            SKBCE_OF_REAL(skbce_panels)(B_transposed, rows, n, depth, block, block_tile, A_row, block_column,
-                                        B_transposed ? B + k : B + k * B_row, B_row,
-                                        from ? from + i * from_row : NULL, from_row, relu && ends, C + i * C_row, C_row);
-        }
+        SKBCE_OF_REAL(skbce_panels)(B_transposed, m, n, depth,
+                                    A + k * A_column, SKBCE_TILE_ROWS * A_row, A_row, A_column,
+                                    B_transposed ? B + k : B + k * B_row, B_row,
+                                    k ? C : start, k ? C_row : start_row, relu && k + depth == k_stop, C, C_row);
     }
 }
 
