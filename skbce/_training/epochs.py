@@ -12,6 +12,7 @@ from skbce._prediction import fill_logits
 from skbce._threads import Pace
 from skbce._training import schedules
 from skbce._training.history import History
+from skbce._training.orders import Orders
 from skbce._training.progress import Progress
 from skbce._training.sample import Sample
 from skbce._training.settings import Settings
@@ -99,7 +100,6 @@ class EpochTraining(ABC):
         self.history = history
         self.held_out = held_out
         self.observer = observer
-        self._may_run_several = False
         self._has_schedule = callable(settings.learning_rate) or settings.learning_rate in schedules.SCHEDULES
         self._scheduled_epochs = 0
         self._last_rate = optimizer.learning_rate
@@ -122,7 +122,6 @@ class EpochTraining(ABC):
         """
         if one_epoch:
             self._scheduled_epochs = len(self.history.loss_curve)
-            self._may_run_several = False
         try:
             outcome = self._epochs(one_epoch)
         except KeyboardInterrupt:
@@ -287,28 +286,25 @@ class StochasticTraining(EpochTraining):
         self.layout = layout
         self.sample = sample
         self.batch_size = batch_size
-        self.random_state = random_state
-        if settings.shuffle and sample.order is None:
-            sample.order = np.arange(sample.n_rows, dtype=np.int64)
+        self._orders = Orders(sample, random_state) if settings.shuffle else None
         self._work = Workspace(layout, batch_size, theta.dtype, n_threads)
         self._pace = pace or Pace(self._work.n_threads)
         # Each of n layers multiplies by no more than this and its units: the square root of what the dtype holds.
         self._harmless = np.finfo(theta.dtype).max ** (0.5 / len(layout.shapes)) / max(layout.units)
         self._masks = {"dropout": layout.dropout, "dropout_seed": dropout_seed} if layout.dropout is not None else {}
-        self._orders = np.empty((0, sample.n_rows), np.int64)  # of epochs to come
-        self._n_orders = 0  # that were drawn with them
-        self._state_before_orders = None
         self._epoch_seconds = np.inf  # of the last one
         watched = held_out is not None or observer is not None or settings.verbose > 0 or settings.max_time is not None
         rate_changes = self._has_schedule or (settings.solver == "sgd" and settings.learning_rate == "invscaling")
-        orders_can_be_drawn = sample.is_shuffled_by_kernel(random_state) if settings.shuffle else sample.order is None
-        self._may_run_several = orders_can_be_drawn and not (watched or rate_changes)
+        orders_are_known = sample.order is None if self._orders is None else self._orders.can_be_ahead
+        self._may_run_several = orders_are_known and not (watched or rate_changes)
 
     def run(self, one_epoch: bool = False) -> Outcome:
+        self._may_run_several &= not one_epoch
         try:
             return super().run(one_epoch)
         finally:
-            self._give_orders_back()
+            if self._orders is not None:
+                self._orders.give_back()
 
     def _is_harmless(self) -> bool:
         """Whether the parameters are so small that the logits of no rows can overflow; NaN is not."""
@@ -329,11 +325,8 @@ class StochasticTraining(EpochTraining):
         if self._may_run_several and self._epoch_seconds < _SHORT_EPOCH_SECONDS:
             return self._several_epochs()
         sample = self.sample
-        if self.settings.shuffle:
-            if len(self._orders):
-                sample.order, self._orders = self._orders[0], self._orders[1:]
-            else:
-                sample.shuffle(self.random_state)
+        if self._orders is not None:
+            self._orders.next()
         rates = self._scheduled_rates(-(-sample.n_rows // self.batch_size))
         started = time.perf_counter()
         at, cost_sum, rows_counted = self.run_steps(0, sample.n_rows, rates)
@@ -353,7 +346,7 @@ class StochasticTraining(EpochTraining):
         seconds = min(seconds, _SEVERAL_EPOCHS_SECONDS)
         most = min(before_patience_ends, settings.max_iter - history.n_epochs, seconds / self._epoch_seconds)
         n_epochs = max(1, int(most))
-        orders = self._next_orders(n_epochs)
+        orders = None if self._orders is None else self._orders.ahead(n_epochs)
         costs = np.empty(n_epochs if orders is None else len(orders))
         done = np.zeros(3, np.int64)
         moment1, moment2 = (*optimizer.moments, None)[:2]
@@ -370,38 +363,16 @@ class StochasticTraining(EpochTraining):
             self._record_all(costs[: done[2]])
             raise
         finally:
-            self._orders = self._orders[done[0] :]
+            if self._orders is not None:
+                self._orders.take(int(done[0]))
         n_done, n_steps, _ = done.tolist()
         seconds = time.perf_counter() - started
         self._pace.record(n_threads, n_done * sample.n_rows, seconds)
         self._epoch_seconds = seconds / n_done
         optimizer.n_steps += n_steps
-        if orders is not None:
-            sample.order = orders[n_done - 1]
         *before, last = costs[:n_done].tolist()
         self._record_all(before)
         return last, sample.n_rows
-
-    def _next_orders(self, n_epochs: int) -> np.ndarray | None:
-        """The orders of so many epochs, or of those that are drawn already; None for all rows as they lie."""
-        if not self.settings.shuffle:
-            return None
-        if not len(self._orders):
-            bit_generator = self.random_state._bit_generator
-            self._state_before_orders = bit_generator.state
-            self._n_orders = n_epochs
-            self._orders = np.empty((n_epochs, self.sample.n_rows), np.int64)
-            doors.shuffle(bit_generator, self.sample.order, self._orders)
-        return self._orders[:n_epochs]
-
-    def _give_orders_back(self) -> None:
-        """Leave the generator where the epochs that were run do: training ended before those drawn for it."""
-        n_left, self._orders = len(self._orders), self._orders[:0]
-        if n_left:
-            bit_generator = self.random_state._bit_generator
-            bit_generator.state = self._state_before_orders
-            for _ in range(self._n_orders - n_left):
-                doors.shuffle(bit_generator, np.arange(self.sample.n_rows))
 
     def _record_all(self, costs) -> None:
         for cost in costs:

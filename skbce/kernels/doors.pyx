@@ -286,16 +286,17 @@ cdef int require_product(Py_ssize_t m, Py_ssize_t k, Py_ssize_t n) except -1:
 
 
 cdef SampleView sample_view(
-    Table X, const uint8_t[:, ::1] Y, const int64_t[::1] row_ids, double smoothing
+    Table X, const uint8_t[:, ::1] Y, const floating[::1] weight, double smoothing
 ) noexcept:
+    """of all rows as they lie"""
     cdef SampleView sample
     sample.X = X.view
     sample.Y = &Y[0, 0]
     sample.weight = NULL
     sample.row_ids = NULL
     sample.smoothing = smoothing
-    if row_ids is not None:
-        sample.row_ids = &row_ids[0]
+    if weight is not None:
+        sample.weight = &weight[0]
     return sample
 
 
@@ -412,10 +413,10 @@ def run_steps(
     require_rule(&rule, theta.shape[0], moment1.shape[0], -1 if moment2 is None else moment2.shape[0])
     require(0 <= start <= stop <= n_rows and batch_size >= 1, "start .. stop are rows, and a batch has one")
     require(rates is None or rates.shape[0] * batch_size >= stop, "rates has an entry a batch")
-    cdef SampleView sample = sample_view(X, Y, row_ids, smoothing)
+    cdef SampleView sample = sample_view(X, Y, weight, smoothing)
     cdef floating* moment2_at = NULL
-    if weight is not None:
-        sample.weight = &weight[0]
+    if row_ids is not None:
+        sample.row_ids = &row_ids[0]
     if moment2 is not None:
         moment2_at = &moment2[0]
     cdef list raised = []
@@ -465,10 +466,8 @@ def run_epochs(
     require(orders is None or orders.shape[0] >= costs.shape[0], "orders has a row an epoch")
     require(n_rows >= 1 and batch_size >= 1, "an epoch and a batch have a row")
     require(kept.shape[0] == theta.shape[0] and done.shape[0] == 3, "kept is as theta, and done has three entries")
-    cdef SampleView sample = sample_view(X, Y, None, smoothing)
+    cdef SampleView sample = sample_view(X, Y, weight, smoothing)
     cdef floating* moment2_at = NULL
-    if weight is not None:
-        sample.weight = &weight[0]
     if moment2 is not None:
         moment2_at = &moment2[0]
     cdef list raised = []
@@ -516,9 +515,7 @@ def cost_and_gradient(
         gradients.shape[1], partials.shape[0], dropout, X.view.n_rows,
     )
     require(gradient.shape[0] == theta.shape[0], "gradient is as theta")
-    cdef SampleView sample = sample_view(X, Y, None, smoothing)
-    if weight is not None:
-        sample.weight = &weight[0]
+    cdef SampleView sample = sample_view(X, Y, weight, smoothing)
     cdef DropoutView masks = dropout_view(dropout, dropout_seed, dropout_step)
     cdef const NetworkView* net = &network.view
     cdef WorkspaceView work = workspace_view(net, block_rows, blocks, gradients, partials)

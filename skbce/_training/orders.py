@@ -1,0 +1,61 @@
+"""The order of a sample's rows, epoch by epoch."""
+
+import numpy as np
+
+from skbce._training.sample import Sample
+from skbce.kernels import doors
+
+
+class Orders:
+    """Shuffles `sample.order` for each epoch, as random_state.shuffle would and sooner, or for several ahead.
+
+    Parameters
+    ----------
+    sample : Sample
+        Its order is shuffled in place; None, for rows as they lie, becomes one.
+    random_state : RandomState
+    """
+
+    def __init__(self, sample: Sample, random_state: np.random.RandomState):
+        if sample.order is None:
+            sample.order = np.arange(sample.n_rows, dtype=np.int64)
+        self._sample = sample
+        self._random_state = random_state
+        # A class of the user's may shuffle in its own way, and the kernel counts to 2^32 - 1.
+        self.can_be_ahead = type(random_state) is np.random.RandomState and sample.n_rows < 2**32
+        self._drawn = np.empty((0, sample.n_rows), np.int64)
+        self._n_taken = 0
+        self._state_before = None
+
+    def next(self) -> None:
+        """Make the sample's order that of the next epoch."""
+        if self._n_taken < len(self._drawn):
+            self.take(1)
+        elif self.can_be_ahead:
+            doors.shuffle(self._random_state._bit_generator, self._sample.order)
+        else:
+            self._random_state.shuffle(self._sample.order)
+
+    def ahead(self, n_epochs: int) -> np.ndarray:
+        """The orders of so many epochs, or of those that are drawn already: int64 (at most n_epochs, n_rows)."""
+        if self._n_taken == len(self._drawn):
+            generator = self._random_state._bit_generator
+            self._state_before = generator.state
+            self._drawn, self._n_taken = np.empty((n_epochs, self._sample.n_rows), np.int64), 0
+            doors.shuffle(generator, self._sample.order, self._drawn)
+        return self._drawn[self._n_taken : self._n_taken + n_epochs]
+
+    def take(self, n_epochs: int) -> None:
+        """So many of them have been run; the sample's order is that of the last one."""
+        self._n_taken += n_epochs
+        if n_epochs:
+            self._sample.order = self._drawn[self._n_taken - 1]
+
+    def give_back(self) -> None:
+        """Leave the generator where the epochs that were run do: training ended before those drawn for it."""
+        if self._n_taken < len(self._drawn):
+            generator = self._random_state._bit_generator
+            generator.state = self._state_before
+            for _ in range(self._n_taken):
+                doors.shuffle(generator, np.arange(self._sample.n_rows))
+        self._drawn, self._n_taken = self._drawn[:0], 0
