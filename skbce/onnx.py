@@ -228,37 +228,27 @@ def _logits(graph: _Graph, network: Any, A: str) -> str:
         "identity",
     )
     for W, b, f in zip(network.coefs_, network.intercepts_, activations, strict=True):
-        A = _activated(graph, f, graph.op("Gemm", A, graph.constant(W), graph.constant(b)))
+        A = _ACTIVATED[f](graph, graph.op("Gemm", A, graph.constant(W), graph.constant(b)))
     return A
 
 
-def _activated(graph: _Graph, f: str, Z: str) -> str:
-    """f(Z), of operators that runtimes have in float32 and float64 (but for Erf)."""
+def _leaky_relu(graph: _Graph, Z: str) -> str:
+    """A = max(Z, slope Z): LeakyRelu has its slope in float32."""
+    return graph.op("Max", Z, graph.op("Mul", Z, graph.constant(_LEAKY_SLOPE)))
+
+
+def _elu(graph: _Graph, Z: str, scale: float = 1, scale_alpha: float = 1) -> str:
+    """A = scale relu(Z) + scale_alpha (exp(min(Z, 0)) - 1)."""
     op, number = graph.op, graph.constant
-    if f == "identity":
-        return Z
-    if f == "logistic":
-        return _sigmoid(graph, Z)
-    if f in ("tanh", "relu"):
-        return op(f.capitalize(), Z)
-    if f == "leaky_relu":
-        # LeakyRelu has its slope in float32.
-        return op("Max", Z, op("Mul", Z, number(_LEAKY_SLOPE)))
-    if f in ("elu", "selu"):
-        scale, scale_alpha = (1, 1) if f == "elu" else (_SELU_SCALE, _SELU_SCALE_ALPHA)
-        below = op("Sub", op("Exp", op("Min", Z, number(0))), number(1))
-        return op("Add", op("Mul", op("Relu", Z), number(scale)), op("Mul", below, number(scale_alpha)))
-    if f == "softplus":
-        return _softplus(graph, Z)
-    if f == "gelu":
-        z = graph.cast(op("Mul", Z, number(0.5**0.5)), np.float32)
-        return op("Mul", Z, op("Mul", op("Add", graph.cast(op("Erf", z), graph.dtype), number(1)), number(0.5)))
-    if f == "silu":
-        return op("Mul", Z, _sigmoid(graph, Z))
-    if f == "mish":
-        return op("Mul", Z, op("Tanh", _softplus(graph, Z)))
-    # `known_activations` lets no other name in: this is for one that is added there and forgotten here.
-    raise NotImplementedError(f"The activation {f!r} has no ONNX operators here.")
+    below = op("Sub", op("Exp", op("Min", Z, number(0))), number(1))
+    return op("Add", op("Mul", op("Relu", Z), number(scale)), op("Mul", below, number(scale_alpha)))
+
+
+def _gelu(graph: _Graph, Z: str) -> str:
+    """A = Z (1 + erf(Z / sqrt(2))) / 2: runtimes have Erf in float32 alone."""
+    op, number = graph.op, graph.constant
+    z = graph.cast(op("Mul", Z, number(0.5**0.5)), np.float32)
+    return op("Mul", Z, op("Mul", op("Add", graph.cast(op("Erf", z), graph.dtype), number(1)), number(0.5)))
 
 
 def _sigmoid(graph: _Graph, Z: str) -> str:
@@ -270,6 +260,22 @@ def _softplus(graph: _Graph, Z: str) -> str:
     """log(1 + exp(Z)), as max(Z, 0) + log(1 + exp(-|Z|))."""
     decay = graph.op("Exp", graph.op("Neg", graph.op("Abs", Z)))
     return graph.op("Add", graph.op("Relu", Z), graph.op("Log", graph.op("Add", decay, graph.constant(1))))
+
+
+# f(Z) for each of `ACTIVATIONS`, of operators that runtimes have in float32 and float64.
+_ACTIVATED: dict[str, Callable[[_Graph, str], str]] = {
+    "identity": lambda graph, Z: Z,
+    "logistic": _sigmoid,
+    "tanh": lambda graph, Z: graph.op("Tanh", Z),
+    "relu": lambda graph, Z: graph.op("Relu", Z),
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "selu": lambda graph, Z: _elu(graph, Z, _SELU_SCALE, _SELU_SCALE_ALPHA),
+    "softplus": _softplus,
+    "gelu": _gelu,
+    "silu": lambda graph, Z: graph.op("Mul", Z, _sigmoid(graph, Z)),
+    "mish": lambda graph, Z: graph.op("Mul", Z, graph.op("Tanh", _softplus(graph, Z))),
+}
 
 
 def _probabilities(graph: _Graph, Z: str, multilabel: bool) -> str:

@@ -79,11 +79,11 @@ def name_of(path):
 @pytest.mark.parametrize("path", [README, *DOCS], ids=name_of)
 def test_examples_give_what_the_document_prints(path, tmp_path, monkeypatch):
     if path == DIFFERENCES and "sample_weight" not in inspect.signature(MLPClassifier.fit).parameters:
-        pytest.skip("MLPClassifier.fit takes sample_weight from scikit-learn 1.7 on")
+        pytest.skip("the page gives MLPClassifier a sample_weight, which it takes from scikit-learn 1.7 on")
     if path == WATCHING and importlib.util.find_spec("sklearn.callback") is None:
-        pytest.skip("callbacks are in scikit-learn 1.9 and newer")
+        pytest.skip("the page imports sklearn.callback, which is in scikit-learn from 1.9 on")
     if path == SCALE_OUT and importlib.util.find_spec("distributed") is None:
-        pytest.skip("the extra dask is not installed")
+        pytest.skip("the page starts a Dask cluster, for which the extra dask is to be installed")
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     messages = []

@@ -267,7 +267,10 @@ print(clf.fit(X, y).n_iter_)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts all of a process's own memory on Linux only")
+@pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="only Linux counts all of a process's own memory in RLIMIT_DATA: elsewhere there is no limit to run into",
+)
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_fit_without_memory_for_its_threads_is_a_memory_error(n_threads):
     """In OpenBLAS it would be a loop without end, which the time limit is for."""

@@ -25,7 +25,7 @@ from skbce import BCEMLPClassifier
 
 needs_weights = pytest.mark.skipif(
     "sample_weight" not in inspect.signature(MLPClassifier.fit).parameters,
-    reason="MLPClassifier.fit takes sample_weight from scikit-learn 1.7 on",
+    reason="scikit-learn 1.6, the oldest supported, has no sample_weight in MLPClassifier.fit: nothing to agree with",
 )
 
 BEFORE_1_7 = parse_version(sklearn.__version__) < parse_version("1.7")

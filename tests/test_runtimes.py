@@ -39,7 +39,7 @@ print("fine")
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork to survive")
 @pytest.mark.parametrize("order", [("skbce", "sklearn", "lightgbm"), ("lightgbm", "sklearn", "skbce")], ids="-".join)
 def test_runtimes_of_three_libraries_give_the_same_bits_and_survive_a_fork(order):
     order = [name for name in order if importlib.util.find_spec(name)]  # without LightGBM, the two others

@@ -452,7 +452,7 @@ ignores_fork_warnings = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWar
 needs_fork = "fork" in multiprocessing.get_all_start_methods()
 
 
-@pytest.mark.skipif(not needs_fork, reason="there is no fork on this system")
+@pytest.mark.skipif(not needs_fork, reason="Windows has no fork that could leave a child without threads")
 @ignores_fork_warnings
 def test_fit_in_a_forked_child_finishes_with_the_same_model(two_blas_threads):
     X, y = table()
@@ -463,7 +463,7 @@ def test_fit_in_a_forked_child_finishes_with_the_same_model(two_blas_threads):
     assert threads == two_blas_threads
 
 
-@pytest.mark.skipif(not needs_fork, reason="there is no fork on this system")
+@pytest.mark.skipif(not needs_fork, reason="Windows has no fork that could leave a child without threads")
 @ignores_fork_warnings
 def test_fit_in_a_child_forked_during_a_fit_in_another_thread_finishes(monkeypatch, two_blas_threads):
     X, y = table()
