@@ -16,7 +16,8 @@ from skbce.kernels.encode cimport TILE, encode_tile_entries, encode_tile_numbers
 from skbce.kernels.network cimport forward_above
 from skbce.kernels.parallel cimport next_task, thread_number
 from skbce.kernels.pauses cimport Pause, breaks_off
-from skbce.kernels.products cimport add_entries, gemm, gemv
+from skbce.kernels.products cimport gemm, gemv
+from skbce.kernels.table cimport add_row
 from skbce.kernels.views cimport EncodingView, NetworkView, TableView
 
 cdef enum:
@@ -244,7 +245,7 @@ cdef inline void add_group(
     cdef int32_t[TILE * ENTRIES] indices
     cdef float[TILE * ENTRIES] values
     cdef int64_t[TILE] count
-    cdef Py_ssize_t m, n, at = 0, tile
+    cdef Py_ssize_t m, n, i, at = 0, tile
     if not has_looked_up(group):
         return
     for m in range(lookup.n_networks):
@@ -256,10 +257,11 @@ cdef inline void add_group(
         )
         for m in range(lookup.n_networks):
             n = lookup.net[m].units[1]
-            add_entries(
-                tile, ENTRIES, indices, values, count, n, memory + m * lookup.sums_size,
-                first_layer(lookup, m, memory) + at * n,
-            )
+            for i in range(tile):
+                add_row(
+                    i * ENTRIES, i * ENTRIES + count[i], indices, values, False, n, memory + m * lookup.sums_size,
+                    first_layer(lookup, m, memory) + (at + i) * n,
+                )
         at += tile
 
 

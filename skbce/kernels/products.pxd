@@ -5,7 +5,6 @@ BLAS has another routine.
 """
 
 from cython cimport floating
-from libc.stdint cimport int32_t, int64_t
 from scipy.linalg.cython_blas cimport dgemm, dgemv, sgemm, sgemv
 
 from skbce.kernels.activations cimport RELU, VECTOR_BYTES, activate, fill_a_vector, fill_rows
@@ -26,14 +25,6 @@ cdef extern from "tiles.h":
     ) noexcept nogil
     void unit_forward_double "skbce_unit_forward_double" (
         Py_ssize_t rows, Py_ssize_t n, const double* A, Py_ssize_t A_row, const double* w, double b, double* z,
-    ) noexcept nogil
-    Py_ssize_t add_entries_float "skbce_add_entries_float" (
-        Py_ssize_t m, Py_ssize_t stride, const int32_t* indices, const float* values, const int64_t* count,
-        Py_ssize_t n, const float* W, float* Z,
-    ) noexcept nogil
-    Py_ssize_t add_entries_double "skbce_add_entries_double" (
-        Py_ssize_t m, Py_ssize_t stride, const int32_t* indices, const float* values, const int64_t* count,
-        Py_ssize_t n, const double* W, double* Z,
     ) noexcept nogil
 
 cdef enum:
@@ -147,25 +138,3 @@ cdef inline void weights_gradient(
         gemv(True, <int>rows, <int>n_in, A, <int>lda, dZ, beta, dW)
     else:
         gemm(True, False, n_in, n_out, rows, A, lda, dZ, n_out, dW if beta else <const floating*>NULL, n_out, False, dW)
-
-
-cdef inline void add_entries(
-    Py_ssize_t rows, Py_ssize_t stride, const int32_t* indices, const float* values, const int64_t* count,
-    Py_ssize_t n, const floating* W, floating* Z,
-) noexcept nogil:
-    """Z[i] += x W[j] for each entry (x, j) of row i, which has count[i] of them, from i * stride on; W has n columns"""
-    cdef Py_ssize_t i, k, at, done
-    cdef const floating* W_row
-    cdef floating x
-    if floating is float:
-        done = add_entries_float(rows, stride, indices, values, count, n, W, Z)
-    else:
-        done = add_entries_double(rows, stride, indices, values, count, n, W, Z)
-    if done == n:
-        return
-    for i in range(rows):
-        for at in range(i * stride, i * stride + count[i]):
-            x = values[at]
-            W_row = W + indices[at] * n
-            for k in range(done, n):
-                Z[i * n + k] += x * W_row[k]

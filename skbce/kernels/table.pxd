@@ -16,6 +16,24 @@ cdef extern from *:
     """
     void prefetch "SKBCE_PREFETCH" (const void* address) noexcept nogil
 
+cdef extern from "tiles.h":
+    void add_row_float "skbce_add_row_float" (
+        Py_ssize_t first, Py_ssize_t last, const int32_t* indices, const void* values, bint is_double,
+        Py_ssize_t n, const float* W, float* y,
+    ) noexcept nogil
+    void add_row_double "skbce_add_row_double" (
+        Py_ssize_t first, Py_ssize_t last, const int32_t* indices, const void* values, bint is_double,
+        Py_ssize_t n, const double* W, double* y,
+    ) noexcept nogil
+    void add_row_gradient_float "skbce_add_row_gradient_float" (
+        Py_ssize_t first, Py_ssize_t last, const int32_t* indices, const void* values, bint is_double,
+        Py_ssize_t n, const float* dy, float* dW,
+    ) noexcept nogil
+    void add_row_gradient_double "skbce_add_row_gradient_double" (
+        Py_ssize_t first, Py_ssize_t last, const int32_t* indices, const void* values, bint is_double,
+        Py_ssize_t n, const double* dy, double* dW,
+    ) noexcept nogil
+
 cdef enum:
     CACHE_LINE = 64        # bytes
     # Shuffled rows lie anywhere, and waiting for one takes as long as copying several: so many rows ahead are asked
@@ -106,11 +124,15 @@ cdef inline void gather_rows(
         gather_from(<const float*>X.values, X, row_ids, start, rows, out)
 
 
-cdef inline floating stored_value(const TableView* X, Py_ssize_t at, floating like) noexcept nogil:
-    """CSR's stored value number `at`, in the precision of `like`"""
-    if X.is_double:
-        return <floating>(<const double*>X.values)[at]
-    return <floating>(<const float*>X.values)[at]
+cdef inline void add_row(
+    Py_ssize_t first, Py_ssize_t last, const int32_t* indices, const void* values, bint is_double,
+    Py_ssize_t n, const floating* W, floating* y,
+) noexcept nogil:
+    """y += x W[j] for the entries (x, j) number first .. last; W has n columns"""
+    if floating is float:
+        add_row_float(first, last, indices, values, is_double, n, W, y)
+    else:
+        add_row_double(first, last, indices, values, is_double, n, W, y)
 
 
 cdef inline void csr_add_product(
@@ -118,18 +140,10 @@ cdef inline void csr_add_product(
     Py_ssize_t n, const floating* W, floating* Z,
 ) noexcept nogil:
     """Z += X W for CSR rows: Z[i] += x W[j] for each stored x at column j"""
-    cdef Py_ssize_t i, k, at, r
-    cdef const floating* W_row
-    cdef floating* Z_row
-    cdef floating x
+    cdef Py_ssize_t i, r
     for i in range(rows):
         r = row_number(row_ids, start, i)
-        Z_row = Z + i * n
-        for at in range(X.indptr[r], X.indptr[r + 1]):
-            x = stored_value(X, at, <floating>0)
-            W_row = W + X.indices[at] * n
-            for k in range(n):
-                Z_row[k] += x * W_row[k]
+        add_row(X.indptr[r], X.indptr[r + 1], X.indices, X.values, X.is_double, n, W, Z + i * n)
 
 
 cdef inline void csr_add_gradient(
@@ -137,15 +151,14 @@ cdef inline void csr_add_gradient(
     Py_ssize_t n, const floating* dZ, floating* dW,
 ) noexcept nogil:
     """dW += X^T dZ for CSR rows, differentiates `csr_add_product`: dW[j] += x dZ[i]"""
-    cdef Py_ssize_t i, k, at, r
-    cdef const floating* dZ_row
-    cdef floating* dW_row
-    cdef floating x
+    cdef Py_ssize_t i, r
     for i in range(rows):
         r = row_number(row_ids, start, i)
-        dZ_row = dZ + i * n
-        for at in range(X.indptr[r], X.indptr[r + 1]):
-            x = stored_value(X, at, <floating>0)
-            dW_row = dW + X.indices[at] * n
-            for k in range(n):
-                dW_row[k] += x * dZ_row[k]
+        if floating is float:
+            add_row_gradient_float(
+                X.indptr[r], X.indptr[r + 1], X.indices, X.values, X.is_double, n, dZ + i * n, dW
+            )
+        else:
+            add_row_gradient_double(
+                X.indptr[r], X.indptr[r + 1], X.indices, X.values, X.is_double, n, dZ + i * n, dW
+            )

@@ -1,5 +1,5 @@
 /* When products of matrices are computed from tiles (tile_product.h), and how large these are; with the same vectors, the
-passes through one unit (unit_pass.h).
+passes through one unit (unit_pass.h) and the products of sparse rows (sparse_rows.h).
 
 A tile of C stays in vector registers over a sum of SKBCE_DEPTH terms. Matrices are read where they lie, unless packing
 them, as BLAS always does, costs less than it gains for those of a layer and a batch: transposed ones, and with AVX2
@@ -42,18 +42,16 @@ gain 2 % in float32 and 5 % in float64, but stacks have their limits, 128 kB wit
 #define SKBCE_VECTOR_BYTES 0
 #define skbce_product_float(...) ((void)0)
 #define skbce_product_double(...) ((void)0)
-#define skbce_add_entries_float(...) 0
-#define skbce_add_entries_double(...) 0
 #define skbce_unit_forward_float(...) ((void)0)
 #define skbce_unit_forward_double(...) ((void)0)
 #define skbce_unit_backward_float(...) ((void)0)
 #define skbce_unit_backward_double(...) ((void)0)
 #endif
 
-#if SKBCE_HAS_TILES
 #include <stddef.h>
 #include <stdint.h>
 
+#if SKBCE_HAS_TILES
 /* Terms of a sum where A is transposed and not packed. With AVX2 and 256 of them, dW takes a fifth longer. */
 #define SKBCE_TRANSPOSED_DEPTH 128
 /* Twice a first-level cache: what is smaller gains nothing from being packed. */
@@ -98,18 +96,24 @@ typedef double skbce_vector_double __attribute__((vector_size(SKBCE_VECTOR_BYTES
 typedef int32_t skbce_bits_float __attribute__((vector_size(SKBCE_VECTOR_BYTES)));
 typedef int64_t skbce_bits_double __attribute__((vector_size(SKBCE_VECTOR_BYTES)));
 #define SKBCE_LANES ((ptrdiff_t)(SKBCE_VECTOR_BYTES / sizeof(SKBCE_REAL)))
+#endif
 
 #define SKBCE_REAL float
 #define SKBCE_OF_REAL(name) name##_float
+#if SKBCE_HAS_TILES
 #include "tile_product.h"
 #include "unit_pass.h"
+#endif
+#include "sparse_rows.h"
 #undef SKBCE_REAL
 #undef SKBCE_OF_REAL
 
 #define SKBCE_REAL double
 #define SKBCE_OF_REAL(name) name##_double
+#if SKBCE_HAS_TILES
 #include "tile_product.h"
 #include "unit_pass.h"
+#endif
+#include "sparse_rows.h"
 #undef SKBCE_REAL
 #undef SKBCE_OF_REAL
-#endif
