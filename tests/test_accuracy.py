@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import rankdata, wilcoxon
 from sklearn.metrics import log_loss, roc_auc_score
 
-from tests.test_benchmarks import FOLDER, run_script
+from tests.test_benchmarks import FOLDER, run_main, run_script
 
 MODELS = ["LogisticRegression", "HistGradientBoosting", "MLPClassifier", "skbce-mlp"]
 FAILING = ["LogisticRegression", "MLPClassifier", "skbce-mlp"]  # on infinity
@@ -57,9 +57,9 @@ def out(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("accuracy") / "results" / "accuracy"
 
 
-def run(folder: Path, out: Path, *options: str, models: str = ",".join(MODELS), tables: str = "one,two,wild"):
+def run(folder: Path, out: Path, *options: str, models: str = ",".join(MODELS), tables="one,two,wild", by=run_main):
     args = ("--splits", "2", "--threads", "1", "--models", models, "--tables", tables, "--out", str(out))
-    done = run_script("accuracy.py", str(folder), *args, *options)
+    done = by("accuracy.py", str(folder), *args, *options)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     return done
@@ -67,7 +67,7 @@ def run(folder: Path, out: Path, *options: str, models: str = ",".join(MODELS), 
 
 @pytest.fixture(scope="module")
 def finished(folder, out):
-    return run(folder, out)
+    return run(folder, out, by=run_script)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_a_label_keeps_the_results_of_other_parameters(folder, finished, out, tm
     *_, first, second = lines_of(tmp_path / "a")
     assert [line["model"] for line in (first, second)] == ["skbce-mlp@strong"] * 2
     assert list(section(done.stdout, "skbce-mlp@strong against each")) == ["LogisticRegression"]
-    both = run_script("accuracy.py", "--report-only", "--out", str(tmp_path / "a"), "--tables", "one")
+    both = run_main("accuracy.py", "--report-only", "--out", str(tmp_path / "a"), "--tables", "one")
     table = section(both.stdout, "by table")["one"]
     # Weights this small know little of the table.
     assert float(table["skbce-mlp@strong"].strip("*")) > float(table["skbce-mlp"].strip("*"))
@@ -215,7 +215,7 @@ def test_plot_has_every_table_and_model(finished, out):
 )
 def test_a_library_that_does_not_work_stops_nothing(monkeypatch, folder, tmp_path, module, outcome):
     (tmp_path / "lightgbm.py").write_text(module, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     done = run(folder, tmp_path / "a", models="LogisticRegression,LightGBM", tables="one")
     assert outcome in done.stdout
     assert list(section(done.stdout, "Means over the 1 tables")) == ["LogisticRegression"]

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import io
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import re
 import runpy
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import joblib
@@ -34,6 +36,14 @@ def run_script(name: str, *args: str) -> subprocess.CompletedProcess:
         text=True,
         timeout=300,
     )
+
+
+def run_main(name: str, *args: str) -> subprocess.CompletedProcess:
+    """The same without a process for the script: what it imports takes longer than most of its work."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
+        patch.syspath_prepend(FOLDER)
+        code = runpy.run_path(str(FOLDER / name))["main"](args)
+    return subprocess.CompletedProcess(args, code, out.getvalue(), stderr="")
 
 
 def table_of(done: subprocess.CompletedProcess) -> list[dict[str, str]]:
@@ -117,7 +127,7 @@ def test_saved_plot_has_every_network_or_is_said_to_be_missing(quick, saved):
 
 def test_peers_outside_scikit_learn_do_the_same_work_or_are_said_to_be_left_out():
     options = ("--quick", "--rounds", "1", "--network", "20-16-1", "--dtype", "float64")
-    done = run_script("fit.py", "--peers", "jax", "products", *options)
+    done = run_main("fit.py", "--peers", "jax", "products", *options)
     (row,) = table_of(done)
     assert row["loss, bare products"] == "-"
     if importlib.util.find_spec("jax"):
@@ -127,7 +137,7 @@ def test_peers_outside_scikit_learn_do_the_same_work_or_are_said_to_be_left_out(
 
 
 def test_grid_counts_the_cells_where_another_is_faster():
-    done = run_script("grid.py", "--peers", "scikit-learn", "--quick", "--rounds", "1", "--cells", "3")
+    done = run_main("grid.py", "--peers", "scikit-learn", "--quick", "--rounds", "1", "--cells", "3")
     table = table_of(done)[:3]  # those lost, as any may be on a busy machine, come again behind them
     assert len(table) == 3
     for row in table:
@@ -146,25 +156,25 @@ def test_grid_has_all_corners_and_activations(monkeypatch):
 
 
 def test_both_predict_the_same():
-    table = table_of(run_script("predict.py", "--quick"))
+    table = table_of(run_main("predict.py", "--quick"))
     assert [row["rows"] for row in table] == ["1", "1000", "10000"]
     assert all(float(row["largest difference"]) < 1e-5 for row in table)
 
 
 def test_encoders_of_columns_are_measured_beside_a_bare_write():
-    table = table_of(run_script("encode.py", "--quick"))
+    table = table_of(run_main("encode.py", "--quick"))
     outputs = {row["encoder"]: row["output"] for row in table}
     assert outputs["skbce"] == outputs["bare write"] == "340 float32"
     assert all(float(row["transform, s"]) > 0 for row in table)
 
 
 def test_both_searches_find_the_same_score():
-    theirs, ours = table_of(run_script("search.py", "--quick"))
+    theirs, ours = table_of(run_main("search.py", "--quick"))
     assert theirs["best accuracy"] == ours["best accuracy"]
 
 
 def test_a_build_compared_with_itself():
-    done = run_script("compare.py", str(ROOT), str(ROOT), "--quick", "--rounds", "1", "--network", "20-16-1")
+    done = run_main("compare.py", str(ROOT), str(ROOT), "--quick", "--rounds", "1", "--network", "20-16-1")
     (row,) = table_of(done)
     assert row["network"] == "20-16-1"
     assert row["verdict"] == "too few rounds to say"
@@ -252,7 +262,7 @@ print(sys.modules['dask'].__file__, sys.path[0])
 
 
 def test_steps_with_dead_units_are_measured():
-    table = table_of(run_script("dead_units.py", "--quick", "--parts", "2"))
+    table = table_of(run_main("dead_units.py", "--quick", "--parts", "2"))
     assert [row.pop("us a step") for row in table] == ["scikit-learn", "skbce"]
     assert all(list(row) == ["epochs to 20", "epochs to 40"] for row in table)
     assert all(int(us) > 0 for row in table for us in row.values())
@@ -270,14 +280,14 @@ def test_shared_members_are_measured_beside_separate_networks(tmp_path):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     out = tmp_path / "lines.csv"
     options = ("--tables", "diabetes", "--splits", "1", "--rows", "64", "--members", "2", "--out", str(out))
-    table = table_of(run_script("shared_members.py", *options))
+    table = table_of(run_main("shared_members.py", *options))
     networks = [(row["model"], row["networks"]) for row in table]
     shared = ("shared k=2 own 16 bins signs x1", "1")
     assert networks == [*(("separate", str(n)) for n in (1, 2, 4, 8)), shared]
     # Interpolated between themselves, separate networks are level with themselves.
     assert all(row["at equal work"].startswith("+0.0 ") for row in table[:4])
     lines = out.read_text(encoding="utf-8")
-    assert table_of(run_script("shared_members.py", *options)) == table
+    assert table_of(run_main("shared_members.py", *options)) == table
     assert out.read_text(encoding="utf-8") == lines  # what has a line is not measured again
 
 
