@@ -23,6 +23,11 @@ from skbce.kernels import doors
 _FIRST_TRIAL_AFTER = 0.02
 _LONGEST_WAIT = 1.0
 _TRIAL_SECONDS = 0.003
+# Rows x parameters of a step from which on training begins on all threads: on one it takes 20 ms or more by itself.
+_LARGE_STEP = 2.5e8
+# One thread is tried for a step at least, and not before all threads had the time of so many steps: a step of 0.2 s on
+# one thread each second would cost a tenth of what two do.
+_STEPS_BEFORE_ONE = 20
 # A trial of several threads begins with so many seconds that do not count: where they are new, or have slept, a first
 # step was seen to take 4 ms in place of 25 us.
 _WARM_UP_SECONDS = 0.001
@@ -188,6 +193,8 @@ class Pace:
     ----------
     limit : int
         Most threads.
+    step_rows, n_parameters : int
+        Of a step, and of the network; 0 where they are not known.
 
     Raises
     ------
@@ -195,13 +202,16 @@ class Pace:
         Where there is no memory for what these threads need beside the arrays.
     """
 
-    def __init__(self, limit: int):
+    def __init__(self, limit: int, step_rows: int = 0, n_parameters: int = 0):
         _check_room(limit)
         self._limit = limit
+        self._step_rows = step_rows
+        self._begins_with_all = step_rows * n_parameters >= _LARGE_STEP
         self._rows_per_second: dict[int, float] = {}
         self._in_trial = self._warms_up = False
         self._wait = _FIRST_TRIAL_AFTER
-        self._next_trial = time.perf_counter() + self._wait
+        self._last_trial = time.perf_counter()
+        self._step_seconds = 0.0
 
     def choose(self) -> tuple[int, float]:
         """The number of threads for the next run, and its length in seconds."""
@@ -209,15 +219,18 @@ class Pace:
         if most == 1:
             return 1, _RUN_SECONDS
         pace = self._rows_per_second
-        best, other = (most, 1) if pace.get(most, 0) > pace.get(1, 0) else (1, most)
+        is_all_best = pace.get(most, 0) > pace.get(1, 0) if pace else self._begins_with_all
+        best, other = (most, 1) if is_all_best else (1, most)
         if self._in_trial:
             self._in_trial = False
             return other, _TRIAL_SECONDS
         now = time.perf_counter()
-        if now < self._next_trial:
-            return best, min(_RUN_SECONDS, self._next_trial - now)
+        least = _STEPS_BEFORE_ONE * self._step_seconds if other == 1 else 0.0
+        next_trial = self._last_trial + max(self._wait, least)
+        if now < next_trial:
+            return best, min(_RUN_SECONDS, next_trial - now)
         self._wait = min(3 * self._wait, _LONGEST_WAIT)
-        self._next_trial = now + self._wait
+        self._last_trial = now
         if other == 1:
             return other, _TRIAL_SECONDS
         self._in_trial = self._warms_up = True
@@ -229,6 +242,7 @@ class Pace:
         Rows a second are averaged, not seconds a row: a single run that took a hundred times as long would else
         outweigh the next seven.
         """
+        self._step_seconds = seconds * self._step_rows / max(rows, self._step_rows, 1)
         if self._warms_up:
             self._warms_up = False
             return

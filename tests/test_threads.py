@@ -101,6 +101,21 @@ def test_pace_takes_the_number_of_threads_that_gets_further(monkeypatch):
     assert pace.choose()[0] == 1
 
 
+def test_large_steps_begin_on_all_threads_and_are_seldom_tried_on_one(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(_threads.time, "perf_counter", lambda: now[0])
+    pace = _threads.Pace(2, step_rows=2048, n_parameters=500_000)
+    seconds, taken = {1: 1.0, 2: 0.5}, []
+    for _ in range(60):
+        n_threads, _ = pace.choose()
+        now[0] += seconds[n_threads]
+        pace.record(n_threads, 2048, seconds[n_threads])
+        taken.append(n_threads)
+    assert taken[0] == 2
+    # A second on one thread for each 20 or so on two.
+    assert 1 <= taken.count(1) <= 3
+
+
 def test_pace_forgets_a_single_run_that_took_a_hundred_times_as_long():
     pace = _threads.Pace(2)
     pace.record(1, 100, 0.040)
