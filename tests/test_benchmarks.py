@@ -10,8 +10,11 @@ import re
 import runpy
 import subprocess
 import sys
-from contextlib import redirect_stdout
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import IO
 
 import joblib
 import pytest
@@ -40,10 +43,24 @@ def run_script(name: str, *args: str) -> subprocess.CompletedProcess:
 
 def run_main(name: str, *args: str) -> subprocess.CompletedProcess:
     """The same without a process for the script: what it imports takes longer than most of its work."""
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out, error_output() as errors:
         patch.syspath_prepend(FOLDER)
         code = runpy.run_path(str(FOLDER / name))["main"](args)
-    return subprocess.CompletedProcess(args, code, out.getvalue(), stderr="")
+        errors.seek(0)
+        return subprocess.CompletedProcess(args, code, out.getvalue(), errors.read())
+
+
+@contextmanager
+def error_output() -> Iterator[IO[str]]:
+    """A file that takes what is written to stderr meanwhile, by the processes that are started too."""
+    before = os.dup(2)
+    try:
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as file, redirect_stderr(file):
+            os.dup2(file.fileno(), 2)
+            yield file
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def table_of(done: subprocess.CompletedProcess) -> list[dict[str, str]]:
