@@ -116,6 +116,35 @@ def test_large_steps_begin_on_all_threads_and_are_seldom_tried_on_one(monkeypatc
     assert 1 <= taken.count(1) <= 3
 
 
+def test_training_goes_on_with_what_the_last_one_of_its_size_found(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(_threads, "_last_pace", None)
+    monkeypatch.setattr(_threads.time, "perf_counter", lambda: now[0])
+    size = {"limit": 2, "step_rows": 200, "n_parameters": 7489}
+    first = _threads.Pace.going_on(**size)
+    assert first.choose()[0] == 1
+    now[0] += 0.015
+    first.record(1, 200, 85e-6)
+    now[0] += 0.01
+    second = _threads.Pace.going_on(**size)
+    assert second.choose()[0] == 2  # the trial that is due after 20 ms of both
+    second.record(2, 200, 0.004)  # threads awake, and that does not count
+    assert second.choose()[0] == 2
+    second.record(2, 200, 49e-6)
+    third = _threads.Pace.going_on(**size)
+    assert third.choose()[0] == 2
+    third.record(2, 200, 0.004)
+    assert third.choose()[0] == 2
+    for other in ({"limit": 3}, {"step_rows": 100}, {"n_parameters": 7488}):
+        assert _threads.Pace.going_on(**(size | other)).choose()[0] == 1
+    third.record(1, 200, 10e-6)
+    third.record(2, 200, 1.0)  # the other core is taken now
+    assert _threads.Pace.going_on(**size).choose()[0] == 1
+    assert second.choose()[0] == 2  # what goes on with it leaves it alone
+    now[0] += 1.01
+    assert not _threads.Pace.going_on(**size)._rows_per_second
+
+
 def test_pace_forgets_a_single_run_that_took_a_hundred_times_as_long():
     pace = _threads.Pace(2)
     pace.record(1, 100, 0.040)

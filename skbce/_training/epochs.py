@@ -288,7 +288,7 @@ class StochasticTraining(EpochTraining):
         self.batch_size = batch_size
         self._orders = Orders(sample, random_state) if settings.shuffle else None
         self._work = Workspace(layout, batch_size, theta.dtype, n_threads)
-        self._pace = pace or Pace(self._work.n_threads, batch_size, layout.n_parameters)
+        self._pace = pace or Pace.going_on(self._work.n_threads, batch_size, layout.n_parameters)
         # Each of n layers multiplies by no more than this and its units: the square root of what the dtype holds.
         self._harmless = np.finfo(theta.dtype).max ** (0.5 / len(layout.shapes)) / max(layout.units)
         self._masks = {"dropout": layout.dropout, "dropout_seed": dropout_seed} if layout.dropout is not None else {}

@@ -26,7 +26,7 @@ class CostFunction:
         self.alpha = alpha
         self.dtype = np.dtype(dtype)
         self._work = Workspace(layout, sample.n_rows, dtype, n_threads)
-        self._pace = pace or Pace(self._work.n_threads, sample.n_rows, layout.n_parameters)
+        self._pace = pace or Pace.going_on(self._work.n_threads, sample.n_rows, layout.n_parameters)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Cost (nats per sample) and gradient at theta; the gradient is a new array of theta's dtype."""
