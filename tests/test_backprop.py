@@ -88,6 +88,13 @@ def test_bce_cost_is_the_twins_for_any_shape(units, rows, weighted):
     assert bce_cost(Y, Z, weight) == pytest.approx(twin.cost(Y, Z, weight), rel=1e-14, abs=0)
 
 
+@pytest.mark.parametrize(("rows", "n_outputs"), [(1, 1), (15, 1), (16, 1), (17, 1), (200, 1), (5, 3), (16, 3), (50, 3)])
+def test_weights_of_one_change_no_bit_of_the_cost(rows, n_outputs):
+    rng = np.random.default_rng(rows)
+    Z, Y = rng.normal(size=(rows, n_outputs)), rng.integers(0, 2, (rows, n_outputs)).astype(float)
+    assert bce_cost(Y, Z, np.ones(rows)) == bce_cost(Y, Z)
+
+
 def test_cost_and_gradients_take_one_column_of_targets_as_a_vector_too():
     X, Y, _, W, b = twin.example((3, 4, 1), 9)
     Z, A = forward(X, W, b)

@@ -418,6 +418,18 @@ def test_gathered_rows_are_the_tables_for_any_dense_table(kind, dtype, stored):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+# Up to the pieces that rows are copied in, of 4, 16 and 64 bytes, around them and beyond, where memcpy takes over.
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 20, 31, 32, 33, 100, 128, 129, 256, 257, 300])
+def test_gathered_rows_are_the_tables_at_any_width(width, dtype):
+    X, ids = np.random.default_rng(width).normal(size=(9, width)).astype(dtype), np.array([8, 0, 3, 3, 1])
+    flat_rows, rows_kept = guarded(len(ids) * width, dtype)
+    rows = flat_rows.reshape(len(ids), width)
+    doors.gather(doors.Table(X), ids, rows)
+    assert rows_kept()
+    np.testing.assert_array_equal(rows, X[ids])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 # The pass takes up to four vectors beside each other, of 4 to 16 numbers each.
 @pytest.mark.parametrize("width", [1, 4, 15, 16, 17, 40, 64, 100, 300])
 @pytest.mark.parametrize("rows", [1, 2, 31])
@@ -560,6 +572,17 @@ def test_step_of_a_flat_vector_is_the_twins_for_any_rule(rule_name, dtype):
     doors.descend(training.rule, 3, gradient, training.theta, *(*training.moments, None)[:2])
     assert training.theta_kept()
     training.assert_same_parameters()
+
+
+@pytest.mark.parametrize(("beta_1", "beta_2"), [(0.9, 0.999), (0.0, 0.0), (1 - 2**-20, 1 - 2**-30)])
+def test_adams_rate_is_the_formulas_to_the_last_bit_at_any_step(beta_1, beta_2):
+    # With g = 1, m = (1 - beta_1) and v = (1 - beta_2) after one step from zeros, so theta tells the rate.
+    rule = RULES["adam"] | {"alpha": 0.0, "weight_decay": 0.0, "beta1": beta_1, "beta2": beta_2, "eps": 0.0}
+    for t in (1, 2, 39, 40, 41, 310, 345, 380, 399, 401, 402, 39_999, 40_001, 10**7):
+        theta, m, v = np.zeros(1), np.zeros(1), np.zeros(1)
+        doors.descend(rule, t, np.ones(1), theta, m, v)
+        rate = rule["learning_rate"] * np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+        assert theta[0] == -(rate * m[0] / np.sqrt(v[0]))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -43,10 +43,11 @@ from skbce.kernels.pauses cimport Pause, is_over, next_pause
 from skbce.kernels.products cimport forward_calls_blas, product_backward, product_forward, weights_gradient
 from skbce.kernels.shuffle cimport BitGenerator, shuffle_rows
 from skbce.kernels.steps cimport (
-    Run, all_chunks, are_within, chunk_count, shard_gradients, squares_of_chunks, sum_of, sum_shards, total_weight,
+    Run, all_chunks, are_within, chunk_count, shard_gradients, squares_of_chunks, sum_shards, total_weight,
 )
+from skbce.kernels.sums cimport sum_of, sum_of_squares
 from skbce.kernels.table cimport are_columns, are_rows, do_not_fall, gather_rows
-from skbce.kernels.updates cimport ADAM, SGD, Step, UpdateRule, adam_rate, sum_of_squares, update
+from skbce.kernels.updates cimport ADAM, SGD, Step, UpdateRule, adam_rate, update
 from skbce.kernels.views cimport DropoutView, EncodingView, NetworkView, SampleView, TableView, WorkspaceView
 
 

@@ -3,6 +3,7 @@
 from cython cimport floating
 
 from skbce.kernels.elementary cimport absolute, exponential, log1p_exp_minus, sigmoid
+from skbce.kernels.sums cimport sum_of_many, weighted_sum
 
 
 cdef inline floating cross_entropy(floating z, floating y) noexcept nogil:
@@ -18,16 +19,12 @@ cdef inline double loss_forward(
 ) noexcept nogil:
     """sum_i weight_i sum_k cross_entropy(Z[i, k], Y[i, k]); `losses` takes the rows x n terms.
 
-    Terms are computed apart from their sum, which is in double and in order: the first loop vectorises.
+    Terms are computed apart from their sum, so that both vectorise.
     """
-    cdef Py_ssize_t i, k
-    cdef double total = 0
+    cdef Py_ssize_t i
     for i in range(rows * n):
         losses[i] = cross_entropy(Z[i], Y[i])
-    for i in range(rows):
-        for k in range(n):
-            total += losses[i * n + k] if weight == NULL else <double>weight[i] * losses[i * n + k]
-    return total
+    return sum_of_many(rows * n, losses) if weight == NULL else weighted_sum(rows, n, weight, losses)
 
 
 cdef inline void loss_backward(

@@ -17,8 +17,9 @@ from skbce.kernels.parallel cimport (
 )
 from skbce.kernels.pauses cimport Pause, is_over
 from skbce.kernels.subnormals cimport flush_subnormals, keep_subnormals
+from skbce.kernels.sums cimport sum_of, sum_of_gradient_squares, sum_of_squares
 from skbce.kernels.table cimport are_rows, row_number
-from skbce.kernels.updates cimport ADAM, Step, UpdateRule, adam_rate, sum_of_gradient_squares, sum_of_squares, update
+from skbce.kernels.updates cimport ADAM, Step, UpdateRule, adam_rate, update
 from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, WorkspaceView
 
 
@@ -69,15 +70,6 @@ cdef inline void shard_gradients(
             work.block_rows, block, pause, <floating*>work.gradients + shard * work.gradient_size,
         )
         shard += n_threads
-
-
-cdef inline double sum_of(Py_ssize_t n, const double* x) noexcept nogil:
-    """x_0 + .. + x_{n-1}, in this order"""
-    cdef double total = 0
-    cdef Py_ssize_t i
-    for i in range(n):
-        total += x[i]
-    return total
 
 
 cdef inline void sum_shards(

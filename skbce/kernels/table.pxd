@@ -13,7 +13,25 @@ cdef extern from *:
     #else
     #define SKBCE_PREFETCH(address) ((void)(address))
     #endif
+
+    #include <stddef.h>
+    #include <string.h>
+    /* Pieces of a size that the compiler knows; the last one ends where the row does, and overlaps the one before it. A
+    call of memcpy takes as long as copying 100 bytes. */
+    #define SKBCE_COPY_BY(piece) \
+        do { \
+            for (ptrdiff_t at = 0; at + piece < n; at += piece) memcpy(to + at, from + at, piece); \
+            memcpy(to + n - piece, from + n - piece, piece); \
+        } while (0)
+    static inline void skbce_copy_row(char *to, const char *from, ptrdiff_t n)
+    {
+        if (n > 1024) memcpy(to, from, n);
+        else if (n >= 64) SKBCE_COPY_BY(64);
+        else if (n >= 16) SKBCE_COPY_BY(16);
+        else if (n >= 4) SKBCE_COPY_BY(4);
+    }
     """
+    void copy_row "skbce_copy_row" (char* to, const char* source, Py_ssize_t n) noexcept nogil
     void prefetch "SKBCE_PREFETCH" (const void* address) noexcept nogil
 
 cdef extern from "tiles.h":
@@ -103,7 +121,7 @@ cdef inline void gather_from(
                 prefetch_row(values + row_number(row_ids, start, i + ROWS_AHEAD) * X.row_stride, n)
             row = values + row_number(row_ids, start, i) * X.row_stride
             if sizeof(stored) == sizeof(floating):
-                memcpy(out + i * n, row, n * sizeof(floating))
+                copy_row(<char*>(out + i * n), <const char*>row, n * <Py_ssize_t>sizeof(floating))
             else:
                 for j in range(n):
                     out[i * n + j] = <floating>row[j]
