@@ -86,7 +86,8 @@ def best_share(
 ) -> float:
     """The share w of Q that gives (1 - w) P + w Q the least log loss, less what the mean of the members is worth.
 
-    P and Q have the out-of-fold probabilities of both classes by the networks and by the linear model.
+    P and Q have the out-of-fold probabilities of both classes by the networks, where these were stopped, and by the
+    linear model.
     """
     p, q = (np.where(positive, proba[:, 1], proba[:, 0]) for proba in (P, Q))
 

@@ -711,7 +711,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         if tasks is not None:
             end.tell_callbacks = lambda: tasks.fit_ends(theta, history)
         if split is not None:
-            end.best_logits = held_out.best_logits
+            end.best_logits, end.unseen_logits = held_out.best_logits, held_out.unseen_logits
         return end
 
     def _tell_of(self, end: "_End") -> None:
@@ -913,7 +913,7 @@ class BCEMLPClassifier(SavesModel, ConvertsToOnnx, CallbackSupportMixin, Classif
         metric = {None: "accuracy", "loss": "loss"}.get(self.scoring) if not callable(self.scoring) else None
         if metric is None:
             metric = self._metric(X_val, watched, layout, labels)
-        return HeldOut(layout, watched, dtype, thread_limit(self.n_threads), metric, keeps_best=split is not None)
+        return HeldOut(layout, watched, dtype, thread_limit(self.n_threads), metric, keeps_logits=split is not None)
 
     def _metric(self, X, watched: Sample, layout: Layout, labels: dict) -> Callable[[np.ndarray], float]:
         """`scoring` on the watched rows, as a function of theta."""
@@ -1170,6 +1170,7 @@ class _End:
     message: str = ""
     tell_callbacks: Callable[[], None] = lambda: None
     best_logits: np.ndarray | None = None
+    unseen_logits: np.ndarray | None = None
 
 
 def _takes_sample_weight(scorer: Callable[..., float]) -> bool:

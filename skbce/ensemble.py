@@ -67,7 +67,8 @@ _TEMPERATURES = (0.1, 10.0)
 class _Member:
     """A network to be: its encoder's number, the rows it learns from and those it is stopped by.
 
-    When it is trained, how that ended, and its logits of the rows it was stopped by.
+    When it is trained, how that ended, and its logits of the rows it was stopped by: `logits` where it was stopped, and
+    `unseen_logits` where the other ones of these rows would have stopped it.
     """
 
     estimator: BCEMLPClassifier
@@ -76,6 +77,7 @@ class _Member:
     held_out: NDArray[np.int64]
     outcome: Outcome | None = None
     logits: NDArray[np.floating] | None = None
+    unseen_logits: NDArray[np.floating] | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -181,7 +183,8 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
     The rows are cut into as many stratified folds as there are members. Each member is trained on all folds but one,
     and stopped by its loss on that one, so that every row serves in training and in validation [1]_. What members say
     of rows they did not see makes up out-of-fold probabilities: an honest score of a single member at no further cost,
-    and a cautious one of the ensemble, which is better than its members.
+    and a cautious one of the ensemble, which is better than its members. Each row is judged by a member as it was when
+    the other rows of its fold liked it best, so that the row has had no part in when to stop either.
 
     Members differ by their rows and their seeds, and where several `encoders` are given, by what they are shown.
 
@@ -205,11 +208,11 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
     linear_share : float in [0, 1) or 'oof', default=0.0
         Share of a logistic regression in the probabilities, on what the first encoder shows, standardised: where
         columns act in proportion and rows are few, it knows what networks have to learn. 'oof' takes the share that
-        gives the out-of-fold probabilities the least log loss, less a tenth, for these are single members' and the
-        ensemble's are better.
+        gives the rows held out the least log loss, as members say of them where they were stopped, less a tenth, for
+        these are single members' and the ensemble's are better.
     calibration : {'temperature'} or None, default=None
-        'temperature' divides the logits by the number from 0.1 to 10 that gives the out-of-fold probabilities the least
-        log loss [2]_.
+        'temperature' divides the logits by the number from 0.1 to 10 that gives the rows held out the least log loss
+        [2]_, as members say of them where they were stopped.
     max_time : float or None, default=None
         Seconds that fit may take. Members that are in training then stop with their best parameters so far; those that
         have not begun are left out, with a warning. The first one takes at least a step.
@@ -229,8 +232,9 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
     held_out_ : list of ndarray of int64
         For each member the numbers of the rows that it was stopped by, and did not train on.
     oof_proba_ : ndarray of shape (n_samples, 2)
-        Mean probability of the members that held the row out; NaN where there is none, because `cv` has it in no fold
-        of theirs, `max_time` or Ctrl-C left members out, or they diverged.
+        Mean probability of the members that held the row out, as they were in the epoch of the best score on the other
+        rows they held out (all but a sixteenth; with a `scoring` of the user's, on all of them). NaN where there is
+        none, because `cv` has it in no fold of theirs, `max_time` or Ctrl-C left members out, or they diverged.
     oof_score_ : dict of str to float
         'log_loss' (nats per sample), 'roc_auc', 'brier' and 'accuracy' of oof_proba_, weighted by sample_weight.
         'roc_auc' is NaN where only rows of one class have a probability.
@@ -599,7 +603,7 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
             estimator.max_time = max_time
             # One that was broken off in its first epoch has been stopped by no rows: it is as if it had not begun.
             if end.outcome is not Outcome.INTERRUPTED or estimator.n_iter_:
-                member.outcome, member.logits = end.outcome, end.best_logits
+                member.outcome, member.logits, member.unseen_logits = end.outcome, end.best_logits, end.unseen_logits
 
         crew = _Crew(train, members)
         return crew.work(min(thread_limit(self.n_threads), len(members)))
@@ -616,31 +620,43 @@ class BCEMLPEnsembleClassifier(SavesModel, ConvertsToOnnx, ClassifierMixin, Base
 
     def _publish(self, trained: list[_Member], encoders, linear, positive, classes, sample_weight) -> None:
         """Set the fitted attributes."""
-        P = _out_of_fold(trained, len(positive))
+        P = _out_of_fold(trained, [member.unseen_logits for member in trained], len(positive))
         seen = np.isfinite(P[:, 1])
-        weight = None if sample_weight is None else sample_weight[seen]
-        share = 0.0
-        if linear is not None:
-            model, Q = linear
-            Q = _shares(Q[seen])
-            share = best_share(P[seen], Q, positive[seen], weight) if self.linear_share == "oof" else self.linear_share
+        positive, weight = positive[seen], None if sample_weight is None else sample_weight[seen]
+        model, Q = (None, None) if linear is None else (linear[0], _shares(linear[1][seen]))
+        share, temperature = self._share_and_temperature(trained, Q, seen, positive, weight)
+        if share:
             P[seen] = (1 - share) * P[seen] + share * Q
-        temperature = 1.0
-        if self.calibration == "temperature":
-            temperature = _best_temperature(_logits(P[seen]), positive[seen], weight)
-            P = _tempered(P, temperature)
+        P = _tempered(P, temperature)
         vars(self).update(
             classes_=classes,
             estimators_=[member.estimator for member in trained],
             encoders_=encoders,
             held_out_=[member.held_out for member in trained],
             linear_=model if share else None,
-            linear_share_=float(share),
+            linear_share_=share,
             temperature_=temperature,
             _encoder_of=[member.encoder for member in trained],
             oof_proba_=P,
-            oof_score_=_scores(positive[seen], P[seen, 1], weight),
+            oof_score_=_scores(positive, P[seen, 1], weight),
         )
+
+    def _share_and_temperature(self, trained: list[_Member], Q, seen, positive, weight) -> tuple[float, float]:
+        """The linear model's share, Q being its probabilities of the rows that were seen, and the temperature.
+
+        By logits where members were stopped: these flatter a member by about as much as the mean of all is better than
+        one. By oof_proba_ both come out too large (docs/ensemble.md#oof_score_).
+        """
+        share, temperature = 0.0 if Q is None else self.linear_share, 1.0
+        if share != "oof" and self.calibration is None:
+            return float(share), temperature
+        P = _out_of_fold(trained, [member.logits for member in trained], len(seen))[seen]
+        if share == "oof":
+            share = best_share(P, Q, positive, weight)
+        if self.calibration == "temperature":
+            mixed = P if Q is None else (1 - share) * P + share * Q
+            temperature = _best_temperature(_logits(mixed), positive, weight)
+        return float(share), temperature
 
     def _tell_of(self, members: list[_Member], interrupted: bool) -> None:
         """One warning for what members would warn of. The default member's max_iter is no concern of the user."""
@@ -816,11 +832,11 @@ def _where(mask: np.ndarray) -> NDArray[np.int64]:
     return np.flatnonzero(mask).astype(np.int64, copy=False)
 
 
-def _out_of_fold(members: list[_Member], n_rows: int) -> NDArray[np.float64]:
+def _out_of_fold(members: list[_Member], logits: list, n_rows: int) -> NDArray[np.float64]:
     """For each row the mean probabilities of the members that did not train on it; NaN where there is none."""
     P = np.zeros((n_rows, 2))
-    for member in members:
-        P[member.held_out] += class_probabilities(member.logits)
+    for member, Z in zip(members, logits, strict=True):
+        P[member.held_out] += class_probabilities(Z)
     P[P[:, 1] == 0] = np.nan  # no member says 0
     return _shares(P)
 

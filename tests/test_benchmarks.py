@@ -285,6 +285,19 @@ def test_steps_with_dead_units_are_measured():
     assert all(int(us) > 0 for row in table for us in row.values())
 
 
+def test_out_of_fold_losses_are_measured_beside_those_of_rows_left_out():
+    (row,) = table_of(run_main("out_of_fold.py", "--tables", "diabetes", "--rows", "60", "--splits", "2"))
+    numbers = {name: float(text.partition(" ")[0]) for name, text in row.items()}
+    assert numbers.pop("rows") == 60
+    # Of the same rows, the epochs that these rows chose have less, and the same members are the denominator.
+    assert (
+        numbers["out of fold, where stopped / a member, on other rows"]
+        < numbers["out of fold / a member, on other rows"]
+    )
+    # The mean of several loses less than each on average.
+    assert numbers["out of fold / the ensemble, on other rows"] > numbers["out of fold / a member, on other rows"]
+
+
 def test_averaging_is_measured_beside_one_machine():
     pytest.importorskip("distributed", reason="the extra dask is not installed")
     options = ("--epochs", "2", "--partitions", "2", "--splits", "1")

@@ -31,6 +31,7 @@ from sklearn.utils import get_tags
 import skbce.ensemble
 from skbce import BCEMLPClassifier, BCEMLPEnsembleClassifier, PiecewiseLinearEncoder
 from skbce._training import Outcome
+from skbce._training.held_out import HeldOut
 from skbce.kernels import doors
 from tests.model_checks import assert_same_bits, blas_threads, parameters_of, peak_bytes
 
@@ -176,16 +177,69 @@ def test_parameters_given_stay_as_they_are():
 # Out-of-fold probabilities, scores, calibration
 
 
+def judged(clf, rows_of_X):
+    """What the members as they are say of the rows that each was stopped by, both classes, averaged over members."""
+    P, n = np.zeros((len(rows_of_X), 2)), np.zeros((len(rows_of_X), 1))
+    for member, rows in zip(clf.estimators_, clf.held_out_, strict=True):
+        P[rows] += member.predict_proba(rows_of_X[rows])
+        n[rows] += 1
+    assert n.all()
+    return P / n
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_estimators", [3, 7])
 def test_out_of_fold_probabilities_are_those_of_members_that_did_not_see_the_row(n_estimators, dtype):
     some = np.r_[np.flatnonzero(y == 0)[:20], np.flatnonzero(y == 1)[:5]]  # 5 folds at most
-    clf = ensemble(n_estimators, template(dtype=dtype)).fit(X[some], y[some])
-    for row in range(len(some)):
-        judges = [m for m, rows in zip(clf.estimators_, clf.held_out_, strict=True) if row in rows]
-        assert judges
-        expected = np.mean([m.predict_proba(X[some[row : row + 1]])[0] for m in judges], axis=0)
-        np.testing.assert_allclose(clf.oof_proba_[row], expected, **ROUNDING)
+    clf = ensemble(n_estimators, template(dtype=dtype, max_iter=1)).fit(X[some], y[some])
+    np.testing.assert_allclose(clf.oof_proba_, judged(clf, X[some]), **ROUNDING)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("scoring", ["loss", None, "roc_auc"])
+def test_out_of_fold_probabilities_are_of_the_epoch_that_the_other_rows_held_out_chose(monkeypatch, scoring, weighted):
+    weight = np.random.default_rng(1).integers(0, 3, len(y)).astype(float) if weighted else None
+    watched = {}
+    look = HeldOut.__call__
+
+    def watch(self, theta):
+        result = look(self, theta)
+        watched.setdefault(id(self), []).append((self._Z[:, 0].astype(float), result[0], self))
+        return result
+
+    monkeypatch.setattr(HeldOut, "__call__", watch)
+    # Until none gets better any more.
+    member = template(scoring=scoring, max_iter=80, n_iter_no_change=80, learning_rate_init=0.05)
+    clf = ensemble(3, member, n_threads=1).fit(X, y, weight)
+    assert len(watched) == 3
+    varied = False
+    for rows, epochs in zip(clf.held_out_, watched.values(), strict=True):
+        Z, scores = np.array([Z for Z, *_ in epochs]), np.array([score for _, score, _ in epochs])
+        positive, part = y[rows] == clf.classes_[1], np.arange(len(rows)) % 16
+        of_rows = -np.logaddexp(0, np.where(positive, -Z, Z)) if scoring == "loss" else 1.0 * ((Z > 0) == positive)
+        chosen = np.empty(len(rows), int)
+        for row in range(len(rows)):
+            others = part != part[row]
+            w = None if weight is None else weight[rows][others]
+            means = scores if scoring == "roc_auc" else np.average(of_rows[:, others], axis=1, weights=w)
+            chosen[row] = means.argmax()  # the first of those that are equal, as shares of rows often are
+        varied |= len(set(chosen)) > 1
+        expected = 1 / (1 + np.exp(-Z[chosen, np.arange(len(rows))]))
+        np.testing.assert_allclose(clf.oof_proba_[rows, 1], expected, **ROUNDING)
+    assert varied == (scoring != "roc_auc")
+
+
+def test_nobody_scores_better_than_by_chance_where_labels_are_drawn():
+    # Of labels that nothing tells of, any probability but the share of them loses more than their entropy, which is
+    # ln 2 here; where each member was stopped, the rows that stopped it seem to lose less.
+    out_of_fold, flattered = [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        noise, labels = rng.standard_normal((80, 5)), rng.permutation(np.arange(80) % 2)
+        clf = ensemble(8, template(scoring="loss", max_iter=60), random_state=seed).fit(noise, labels)
+        out_of_fold.append(clf.oof_score_["log_loss"])
+        flattered.append(log_loss(labels, judged(clf, noise)[:, 1]))
+    assert np.mean(flattered) < np.log(2) < np.mean(out_of_fold)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -206,7 +260,8 @@ def test_temperature_is_that_of_least_log_loss(weighted):
     weight = np.random.default_rng(1).uniform(0.1, 3, len(y)) if weighted else None
     plain = ensemble().fit(X, y, weight)
     clf = ensemble(calibration="temperature").fit(X, y, weight)
-    Z = np.log(plain.oof_proba_[:, 1] / plain.oof_proba_[:, 0])
+    P = judged(plain, X)
+    Z, Z_unseen = (np.log(proba[:, 1] / proba[:, 0]) for proba in (P, plain.oof_proba_))
 
     def loss(inverse):
         return log_loss(y, 1 / (1 + np.exp(-Z * inverse[0])), sample_weight=weight)
@@ -215,10 +270,9 @@ def test_temperature_is_that_of_least_log_loss(weighted):
     # Where a function is flat to a rounding of 1e-16, its minimum is known to the root of that.
     assert clf.temperature_ == pytest.approx(1 / best.x[0], rel=1e-5)
     assert clf.temperature_ != 1
-    assert clf.oof_score_["log_loss"] < plain.oof_score_["log_loss"]
     np.testing.assert_allclose(clf.decision_function(X), plain.decision_function(X) / clf.temperature_, rtol=1e-9)
     np.testing.assert_allclose(
-        np.log(clf.oof_proba_[:, 1] / clf.oof_proba_[:, 0]), Z / clf.temperature_, rtol=1e-9, atol=1e-12
+        np.log(clf.oof_proba_[:, 1] / clf.oof_proba_[:, 0]), Z_unseen / clf.temperature_, rtol=1e-9, atol=1e-12
     )
     np.testing.assert_array_equal(clf.predict(X), plain.predict(X))
 
@@ -688,7 +742,7 @@ def calls_of_fit(monkeypatch, before=lambda k, estimator: None, after=lambda k, 
 
 def diverges(*numbers):
     return lambda k, estimator, end: (
-        SimpleNamespace(outcome=Outcome.DIVERGED, best_logits=None) if k in numbers else end
+        SimpleNamespace(outcome=Outcome.DIVERGED, best_logits=None, unseen_logits=None) if k in numbers else end
     )
 
 
@@ -876,7 +930,7 @@ def test_ctrl_c_before_a_model_goes_on_up(monkeypatch):
     def press(k, estimator, end):
         if k == 0:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        return SimpleNamespace(outcome=Outcome.DIVERGED, best_logits=None)
+        return SimpleNamespace(outcome=Outcome.DIVERGED, best_logits=None, unseen_logits=None)
 
     calls_of_fit(monkeypatch, after=press)
     with pytest.raises(KeyboardInterrupt):

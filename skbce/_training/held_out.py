@@ -9,6 +9,10 @@ from skbce._prediction import fill_logits
 from skbce._training.sample import Sample
 from skbce.kernels import doors
 
+# Of the rows, each with the logits of a theta that was chosen on the others: by part, for then it takes no memory for
+# each epoch, and with so many the others are nearly all.
+_PARTS = 16
+
 
 class HeldOut:
     """Score and loss on the rows of a sample, at any theta.
@@ -23,8 +27,9 @@ class HeldOut:
     n_threads : int
     metric : "accuracy", "loss" or callable(theta) -> float
         Accuracy is the share of rows, by weight, whose outputs are all right; "loss" scores minus the loss.
-    keeps_best : bool
-        Whether `best_logits` has those of the theta that scored best.
+    keeps_logits : bool
+        Whether `best_logits` has those of the theta that scored best, and `unseen_logits` for each row those of the
+        theta that scored best on the others. With a metric that is a callable, they are the same.
     """
 
     def __init__(
@@ -34,7 +39,7 @@ class HeldOut:
         dtype,
         n_threads: int,
         metric: str | Callable[[np.ndarray], float] = "accuracy",
-        keeps_best: bool = False,
+        keeps_logits: bool = False,
     ):
         rows = slice(None) if sample.order is None else sample.order
         self._layout = layout
@@ -47,23 +52,42 @@ class HeldOut:
         self._metric = metric
         self._Z = np.empty(self._Y.shape, dtype)
         self._losses = np.empty(self._Y.shape, dtype)
+        self.best_logits = np.empty(self._Y.shape, dtype) if keeps_logits else None
+        self.unseen_logits = np.empty(self._Y.shape, dtype) if keeps_logits else None
         self._best_score = -np.inf
-        self.best_logits = np.empty(self._Y.shape, dtype) if keeps_best else None
+        self._part = np.arange(len(self._Y)) % _PARTS
+        self._part_weights = np.bincount(self._part, self._weight, _PARTS)
+        self._best_scores = np.full(_PARTS, -np.inf)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, float]:
         """Score (larger is better) and binary cross-entropy (nats per sample)."""
-        score, loss = self._score_and_loss(theta)
-        if self.best_logits is not None and score > self._best_score:
-            self._best_score = score
-            self.best_logits[...] = self._Z
-        return score, loss
-
-    def _score_and_loss(self, theta: np.ndarray) -> tuple[float, float]:
         fill_logits(self._layout, theta, self._table, self._rows, self._Z, self._n_threads)
         loss = float(doors.output_loss(self._Z, self._Y, self._weight, self._losses) / self._total)
+        score, of_rows = self._score(theta, loss)
+        if self.best_logits is not None:
+            self._keep_logits(score, of_rows)
+        return score, loss
+
+    def _score(self, theta: np.ndarray, loss: float) -> tuple[float, np.ndarray | None]:
+        """The score, and what it is the mean of; None for a callable's, which may be no mean."""
         if self._metric == "accuracy":
             right = ((self._Z > 0) == (self._Y > 0)).all(axis=1)
-            return float(np.average(right, weights=self._weight)), loss
+            return float(np.average(right, weights=self._weight)), right
         if self._metric == "loss":
-            return -loss, loss
-        return float(self._metric(theta)), loss
+            return -loss, -self._losses.sum(axis=1, dtype=np.float64)
+        return float(self._metric(theta)), None
+
+    def _keep_logits(self, score: float, of_rows: np.ndarray | None) -> None:
+        """Where theta is the best so far on all rows, and where it is on all but a part."""
+        if score > self._best_score:
+            self._best_score = score
+            self.best_logits[...] = self._Z
+        scores = np.full(_PARTS, score)
+        if of_rows is not None:
+            sums = np.bincount(self._part, of_rows if self._weight is None else of_rows * self._weight, _PARTS)
+            rest = self._total - self._part_weights
+            np.divide(sums.sum() - sums, rest, out=scores, where=rest > 0)
+        is_best = scores > self._best_scores
+        self._best_scores[is_best] = scores[is_best]
+        rows = is_best[self._part]
+        self.unseen_logits[rows] = self._Z[rows]
