@@ -245,7 +245,7 @@ class Pace:
         best, other = (most, 1) if is_all_best else (1, most)
         if self._in_trial:
             self._in_trial = False
-            return other, _TRIAL_SECONDS
+            return self._tried(other)
         now = time.perf_counter()
         least = _STEPS_BEFORE_ONE * self._step_seconds if other == 1 else 0.0
         next_trial = self._last_trial + max(self._wait, least)
@@ -254,9 +254,14 @@ class Pace:
         self._wait = min(3 * self._wait, _LONGEST_WAIT)
         self._last_trial = now
         if other == 1:
-            return other, _TRIAL_SECONDS
+            return self._tried(other)
         self._in_trial = self._warms_up = True
         return other, _WARM_UP_SECONDS
+
+    def _tried(self, n_threads: int) -> tuple[int, float]:
+        """A trial, whose result counts alone: a core that was taken a while ago would else count for trials to come."""
+        self._rows_per_second.pop(n_threads, None)
+        return n_threads, _TRIAL_SECONDS
 
     def record(self, n_threads: int, rows: int, seconds: float) -> None:
         """Book a run; the latest counts half.

@@ -101,6 +101,20 @@ def test_pace_takes_the_number_of_threads_that_gets_further(monkeypatch):
     assert pace.choose()[0] == 1
 
 
+def test_a_trial_counts_alone(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(_threads.time, "perf_counter", lambda: now[0])
+    pace = _threads.Pace(2)
+    pace.record(1, 100, 0.008)
+    for seconds, best in ((1.0, 1), (0.005, 2)):  # the other core is taken, and then it is free
+        now[0] += 2.0
+        assert pace.choose() == (2, _threads._WARM_UP_SECONDS)
+        pace.record(2, 1, 1.0)
+        assert pace.choose() == (2, _threads._TRIAL_SECONDS)
+        pace.record(2, 100, seconds)
+        assert pace.choose()[0] == best
+
+
 def test_large_steps_begin_on_all_threads_and_are_seldom_tried_on_one(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(_threads.time, "perf_counter", lambda: now[0])
