@@ -30,8 +30,11 @@ from sklearn.utils import get_tags
 
 import skbce.ensemble
 from skbce import BCEMLPClassifier, BCEMLPEnsembleClassifier, PiecewiseLinearEncoder
+from skbce._inputs import kernel_table
+from skbce._parameters import Layout
 from skbce._training import Outcome
 from skbce._training.held_out import HeldOut
+from skbce._training.sample import Sample
 from skbce.kernels import doors
 from tests.model_checks import assert_same_bits, blas_threads, parameters_of, peak_bytes
 
@@ -227,6 +230,20 @@ def test_out_of_fold_probabilities_are_of_the_epoch_that_the_other_rows_held_out
         expected = 1 / (1 + np.exp(-Z[chosen, np.arange(len(rows))]))
         np.testing.assert_allclose(clf.oof_proba_[rows, 1], expected, **ROUNDING)
     assert varied == (scoring != "roc_auc")
+
+
+def test_logits_are_those_before_a_loss_that_is_not_finite():
+    layout = Layout((3, 2, 1), "relu")
+    sample = Sample(
+        kernel_table(np.ones((4, 3), np.float32), np.dtype(np.float32)), np.array([[0], [1], [1], [0]], np.uint8), None
+    )
+    held_out = HeldOut(layout, sample, np.float32, 1, "loss", keeps_logits=True)
+    small, large = np.full(layout.n_parameters, 0.5, np.float32), np.full(layout.n_parameters, 1e30, np.float32)
+    assert np.isfinite(held_out(small)).all()
+    before = held_out.best_logits.copy(), held_out.unseen_logits.copy()
+    assert not np.isfinite(held_out(large)).any()  # without a warning
+    np.testing.assert_array_equal((held_out.best_logits, held_out.unseen_logits), before)
+    np.testing.assert_array_equal(before[0], before[1])
 
 
 def test_nobody_scores_better_than_by_chance_where_labels_are_drawn():

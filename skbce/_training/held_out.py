@@ -64,7 +64,7 @@ class HeldOut:
         fill_logits(self._layout, theta, self._table, self._rows, self._Z, self._n_threads)
         loss = float(doors.output_loss(self._Z, self._Y, self._weight, self._losses) / self._total)
         score, of_rows = self._score(theta, loss)
-        if self.best_logits is not None:
+        if self.best_logits is not None and np.isfinite(score):  # else training ends
             self._keep_logits(score, of_rows)
         return score, loss
 

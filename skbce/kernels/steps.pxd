@@ -10,6 +10,7 @@
 from cython cimport floating
 from libc.math cimport HUGE_VAL, NAN, fabs, sqrt
 from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
 from skbce.kernels.network cimport summed_gradient
 from skbce.kernels.parallel cimport (
@@ -21,6 +22,11 @@ from skbce.kernels.sums cimport sum_of, sum_of_gradient_squares, sum_of_squares
 from skbce.kernels.table cimport are_rows, row_number
 from skbce.kernels.updates cimport ADAM, Step, UpdateRule, adam_rate, update
 from skbce.kernels.views cimport DropoutView, NetworkView, SampleView, WorkspaceView
+
+cdef extern from "publish.h":
+    bint can_publish "SKBCE_PUBLISHES"
+    void publish "skbce_publish" (char* to, const char* source, Py_ssize_t n) noexcept nogil
+    void end_publishing "skbce_end_publishing" () noexcept nogil
 
 
 cdef struct Run:
@@ -146,6 +152,19 @@ cdef inline double clipping(const NetworkView* net, const UpdateRule* rule, cons
     return rule.max_grad_norm / norm if norm > rule.max_grad_norm else 1
 
 
+cdef inline void update_chunk(
+    const UpdateRule* rule, const WorkspaceView* work, const Step* step, Py_ssize_t chunk, bint is_W,
+    Py_ssize_t begin, Py_ssize_t end, floating* theta_chunk, floating* moment1, floating* moment2,
+) noexcept nogil:
+    """a step of begin .. end, which lie in theta_chunk, by the sums in gradient_0; and W's squares after it"""
+    update(
+        rule, step, end - begin, <floating*>work.gradients + begin, theta_chunk, moment1 + begin,
+        moment2 + begin if moment2 != NULL else NULL,
+    )
+    if is_W and rule.alpha > 0:
+        work.squares[chunk] = sum_of_squares(end - begin, <const floating*>theta_chunk)
+
+
 cdef inline void update_chunks(
     const NetworkView* net, const UpdateRule* rule, const WorkspaceView* work, Py_ssize_t n_shards,
     const Step* step, floating* theta, floating* moment1, floating* moment2,
@@ -153,19 +172,24 @@ cdef inline void update_chunks(
     """this thread's chunks of theta, W first and then b, which has no L2 term and no decay; 1 shard: summed before"""
     cdef Py_ssize_t W_chunks = chunk_count(net.b_start[0]), chunk, begin, end
     cdef Step of_W = step[0], of_b = step[0]
-    cdef bint is_W
+    cdef Step* of
+    cdef bint is_W, publishes = can_publish and thread_count() > 1
+    cdef floating[CHUNK] stepped
     of_b.alpha = 0
     of_b.shrink = 0
     for chunk in range(first_chunk(net, thread_number()), first_chunk(net, thread_number() + 1)):
         chunk_bounds(net, chunk, &begin, &end)
         is_W = chunk < W_chunks
+        of = &of_W if is_W else &of_b
         sum_shards(work, theta, n_shards, begin, end)
-        update(
-            rule, &of_W if is_W else &of_b, end - begin, <floating*>work.gradients + begin,
-            theta + begin, moment1 + begin, moment2 + begin if moment2 != NULL else NULL,
-        )
-        if is_W and rule.alpha > 0:
-            work.squares[chunk] = sum_of_squares(end - begin, theta + begin)
+        if publishes:
+            memcpy(stepped, theta + begin, (end - begin) * sizeof(floating))
+            update_chunk(rule, work, of, chunk, is_W, begin, end, &stepped[0], moment1, moment2)
+            publish(<char*>(theta + begin), <const char*>stepped, (end - begin) * <Py_ssize_t>sizeof(floating))
+        else:
+            update_chunk(rule, work, of, chunk, is_W, begin, end, theta + begin, moment1, moment2)
+    if publishes:
+        end_publishing()
 
 
 cdef inline bint are_within(double bound, Py_ssize_t n, const floating* x) noexcept nogil:
