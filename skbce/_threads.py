@@ -231,8 +231,6 @@ class Pace:
             return cls(limit, step_rows, n_parameters)
         pace = copy(last)
         pace._rows_per_second = dict(last._rows_per_second)
-        # The threads have slept since.
-        pace._in_trial, pace._warms_up = False, True
         return pace
 
     def choose(self) -> tuple[int, float]:
@@ -273,9 +271,9 @@ class Pace:
         self._step_seconds = seconds * self._step_rows / max(rows, self._step_rows, 1)
         if self._warms_up:
             self._warms_up = False
-            return
-        pace = rows / max(seconds, 1e-9)
-        self._rows_per_second[n_threads] = (self._rows_per_second.get(n_threads, pace) + pace) / 2
+        else:
+            pace = rows / max(seconds, 1e-9)
+            self._rows_per_second[n_threads] = (self._rows_per_second.get(n_threads, pace) + pace) / 2
         with _lock:
             _last_pace = (self, time.perf_counter() + _FINDINGS_HOLD_FOR)
 

@@ -83,7 +83,7 @@ def test_examples_give_what_the_document_prints(path, tmp_path, monkeypatch):
     if path == WATCHING and importlib.util.find_spec("sklearn.callback") is None:
         pytest.skip("the page imports sklearn.callback, which is in scikit-learn from 1.9 on")
     if path == SCALE_OUT and importlib.util.find_spec("distributed") is None:
-        pytest.skip("the page starts a Dask cluster, for which the extra dask is to be installed")
+        pytest.skip("the page starts a Dask cluster, and the optional extra dask is not installed here")
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     messages = []

@@ -287,6 +287,8 @@ def test_temperature_is_that_of_least_log_loss(weighted):
     # Where a function is flat to a rounding of 1e-16, its minimum is known to the root of that.
     assert clf.temperature_ == pytest.approx(1 / best.x[0], rel=1e-5)
     assert clf.temperature_ != 1
+    assert loss([1 / clf.temperature_]) < loss([1.0])
+    assert clf.oof_score_["log_loss"] < plain.oof_score_["log_loss"]
     np.testing.assert_allclose(clf.decision_function(X), plain.decision_function(X) / clf.temperature_, rtol=1e-9)
     np.testing.assert_allclose(
         np.log(clf.oof_proba_[:, 1] / clf.oof_proba_[:, 0]), Z_unseen / clf.temperature_, rtol=1e-9, atol=1e-12

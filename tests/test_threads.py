@@ -147,8 +147,6 @@ def test_training_goes_on_with_what_the_last_one_of_its_size_found(monkeypatch):
     second.record(2, 200, 49e-6)
     third = _threads.Pace.going_on(**size)
     assert third.choose()[0] == 2
-    third.record(2, 200, 0.004)
-    assert third.choose()[0] == 2
     for other in ({"limit": 3}, {"step_rows": 100}, {"n_parameters": 7488}):
         assert _threads.Pace.going_on(**(size | other)).choose()[0] == 1
     third.record(1, 200, 10e-6)
@@ -157,6 +155,32 @@ def test_training_goes_on_with_what_the_last_one_of_its_size_found(monkeypatch):
     assert second.choose()[0] == 2  # what goes on with it leaves it alone
     now[0] += 1.01
     assert not _threads.Pace.going_on(**size)._rows_per_second
+
+
+def test_trainings_of_a_single_run_find_out_what_is_quicker_too(monkeypatch):
+    # As partial_fit on one chunk after the other.
+    now = [100.0]
+    monkeypatch.setattr(_threads, "_last_pace", None)
+    monkeypatch.setattr(_threads.time, "perf_counter", lambda: now[0])
+
+    def threads_of(n_trainings, seconds):
+        taken = []
+        for _ in range(n_trainings):
+            pace = _threads.Pace.going_on(2, 200, 7489)
+            n_threads, _ = pace.choose()
+            now[0] += seconds[n_threads]
+            pace.record(n_threads, 2000, seconds[n_threads])
+            taken.append(n_threads)
+        return taken
+
+    free = threads_of(100, {1: 0.004, 2: 0.002})
+    assert free[:4] == [1, 1, 1, 1]
+    assert free.count(2) > 80
+    # The other core is taken: a few are slow, until two threads are found to be, and trials from then on.
+    taken = threads_of(500, {1: 0.004, 2: 0.020})
+    assert taken[-1] == 1
+    assert taken.count(2) < 25
+    assert threads_of(500, {1: 0.004, 2: 0.002}).count(2) > 200
 
 
 def test_pace_forgets_a_single_run_that_took_a_hundred_times_as_long():

@@ -1,7 +1,5 @@
 """Rows to validate on, and what is measured on them."""
 
-import inspect
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +16,7 @@ from sklearn.metrics import (
 )
 from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skbce.classifier
@@ -30,10 +28,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 STOCHASTIC = {"adam": {"learning_rate_init": 0.05}, "sgd": {"solver": "sgd", "learning_rate_init": 0.3}}
 every_stochastic = pytest.mark.parametrize("solver", STOCHASTIC.values(), ids=STOCHASTIC)
-needs_transform_input = pytest.mark.skipif(
-    "transform_input" not in inspect.signature(Pipeline).parameters,
-    reason="Pipeline takes transform_input from scikit-learn 1.6 on",
-)
 
 
 def classifier(**parameters):
@@ -282,7 +276,6 @@ def test_split_without_both_classes_is_refused_and_says_what_to_do(scoring):
     assert clf.set_params(validation_fraction=0.5).fit(X, y).best_iteration_ >= 1
 
 
-@needs_transform_input
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_pipeline_transforms_the_validation_rows_as_the_others(early_stopping):
     (X, y), validation = halves()
@@ -297,7 +290,6 @@ def test_pipeline_transforms_the_validation_rows_as_the_others(early_stopping):
     assert_same_course(model[-1], expected)
 
 
-@needs_transform_input
 def test_cross_validation_hands_the_same_validation_rows_to_every_fold():
     (X, y), validation = halves()
     with sklearn.config_context(enable_metadata_routing=True):

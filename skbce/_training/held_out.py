@@ -55,34 +55,41 @@ class HeldOut:
         self.best_logits = np.empty(self._Y.shape, dtype) if keeps_logits else None
         self.unseen_logits = np.empty(self._Y.shape, dtype) if keeps_logits else None
         self._best_score = -np.inf
-        self._part = np.arange(len(self._Y)) % _PARTS
-        self._part_weights = np.bincount(self._part, self._weight, _PARTS)
-        self._best_scores = np.full(_PARTS, -np.inf)
+        if keeps_logits:
+            self._part = np.arange(len(self._Y)) % _PARTS
+            self._part_weights = np.bincount(self._part, self._weight, _PARTS)
+            self._best_scores = np.full(_PARTS, -np.inf)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, float]:
         """Score (larger is better) and binary cross-entropy (nats per sample)."""
         fill_logits(self._layout, theta, self._table, self._rows, self._Z, self._n_threads)
         loss = float(doors.output_loss(self._Z, self._Y, self._weight, self._losses) / self._total)
-        score, of_rows = self._score(theta, loss)
+        score = self._score(theta, loss)
         if self.best_logits is not None and np.isfinite(score):  # else training ends
-            self._keep_logits(score, of_rows)
+            self._keep_logits(score)
         return score, loss
 
-    def _score(self, theta: np.ndarray, loss: float) -> tuple[float, np.ndarray | None]:
-        """The score, and what it is the mean of; None for a callable's, which may be no mean."""
-        if self._metric == "accuracy":
-            right = ((self._Z > 0) == (self._Y > 0)).all(axis=1)
-            return float(np.average(right, weights=self._weight)), right
+    def _score(self, theta: np.ndarray, loss: float) -> float:
         if self._metric == "loss":
-            return -loss, -self._losses.sum(axis=1, dtype=np.float64)
-        return float(self._metric(theta)), None
+            return -loss
+        if self._metric == "accuracy":
+            return float(np.average(self._of_rows(), weights=self._weight))
+        return float(self._metric(theta))
 
-    def _keep_logits(self, score: float, of_rows: np.ndarray | None) -> None:
+    def _of_rows(self) -> np.ndarray | None:
+        """What the score is the mean of; None for a callable's, which may be no mean."""
+        if self._metric == "loss":
+            return -self._losses.sum(axis=1, dtype=np.float64)
+        if self._metric == "accuracy":
+            return ((self._Z > 0) == (self._Y > 0)).all(axis=1)
+        return None
+
+    def _keep_logits(self, score: float) -> None:
         """Where theta is the best so far on all rows, and where it is on all but a part."""
         if score > self._best_score:
             self._best_score = score
             self.best_logits[...] = self._Z
-        scores = np.full(_PARTS, score)
+        scores, of_rows = np.full(_PARTS, score), self._of_rows()
         if of_rows is not None:
             sums = np.bincount(self._part, of_rows if self._weight is None else of_rows * self._weight, _PARTS)
             rest = self._total - self._part_weights
