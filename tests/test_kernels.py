@@ -898,12 +898,14 @@ def test_blocks_of_a_sparse_table_hold_no_copy_of_it():
     assert dense - sparse == 10 * 5000
 
 
-# Around powers of two, where the mask changes, and around runs of 256 draws.
-@pytest.mark.parametrize("n_rows", [0, 1, 2, 3, 4, 5, 8, 9, 255, 256, 257, 511, 513, 6400, 100_003])
-@pytest.mark.parametrize("generator", [np.random.MT19937, np.random.PCG64])
-def test_shuffle_leaves_the_order_and_the_generator_that_numpys_leaves(n_rows, generator):
+# Around powers of two, where the mask changes, around runs of 256 draws, and around the 624 words of a state.
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 3, 4, 5, 8, 9, 255, 256, 257, 511, 513, 625, 6400, 100_003])
+@pytest.mark.parametrize("n_before", [0, 1, 623, 624, 625])
+def test_shuffle_leaves_the_order_and_the_generator_that_numpys_leaves(n_rows, n_before):
     expected, order = np.arange(n_rows), np.arange(n_rows)
-    theirs, ours = np.random.RandomState(generator(5)), np.random.RandomState(generator(5))
+    theirs, ours = np.random.RandomState(5), np.random.RandomState(5)
+    for state in (theirs, ours):
+        state.bytes(4 * n_before)
     for _ in range(3):
         theirs.shuffle(expected)
         doors.shuffle(ours._bit_generator, order)
@@ -911,6 +913,39 @@ def test_shuffle_leaves_the_order_and_the_generator_that_numpys_leaves(n_rows, g
         assert ours.randint(2**31) == theirs.randint(2**31)
 
 
-def test_shuffle_refuses_what_is_no_bit_generator():
-    with pytest.raises(AttributeError, match="capsule"):
-        doors.shuffle(np.random.RandomState(0), np.arange(3))
+def test_a_twister_goes_on_from_a_state_that_it_had():
+    generator = np.random.MT19937(7)
+    generator.random_raw(100)
+    state = doors.twister_state(generator)
+    np.testing.assert_array_equal(state[:624], generator.state["state"]["key"])
+    assert state[624] == generator.state["state"]["pos"]
+    drawn = generator.random_raw(1000)
+    doors.set_twister_state(generator, state)
+    np.testing.assert_array_equal(generator.random_raw(1000), drawn)
+
+
+def test_a_place_that_no_twister_can_be_at_reads_no_word_beyond_its_state():
+    generator, fresh = np.random.MT19937(7), np.random.MT19937(7)
+    fresh.random_raw(1)  # the last word that a seed makes
+    generator.state = generator.state | {"state": generator.state["state"] | {"pos": -5}}
+    order, expected = np.arange(50), np.arange(50)
+    doors.shuffle(generator, order)
+    doors.shuffle(fresh, expected)
+    np.testing.assert_array_equal(order, expected)
+
+
+@pytest.mark.parametrize("generator", [np.random.RandomState(0), np.random.PCG64(0), None])
+@pytest.mark.parametrize(
+    "door", [lambda g: doors.shuffle(g, np.arange(3)), doors.twister_state,
+             lambda g: doors.set_twister_state(g, np.zeros(625, np.uint32))],
+    ids=["shuffle", "twister_state", "set_twister_state"],
+)  # fmt: skip
+def test_a_twisters_doors_refuse_what_is_none(door, generator):
+    with pytest.raises(ValueError, match="bit_generator is an MT19937"):
+        door(generator)
+
+
+@pytest.mark.parametrize("state", [np.zeros(624, np.uint32), np.full(625, 625, np.uint32)], ids=["short", "beyond"])
+def test_a_twister_refuses_what_is_no_state(state):
+    with pytest.raises(ValueError, match="state is of twister_state"):
+        doors.set_twister_state(np.random.MT19937(0), state)

@@ -5,9 +5,10 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.neural_network import MLPClassifier
 
 from skbce import BCEMLPClassifier
-from skbce._training import epochs
+from skbce._training import epochs, orders
 from skbce.kernels import doors
 from tests.model_checks import parameters_of
 
@@ -200,3 +201,32 @@ def test_a_generator_of_the_users_shuffles_each_epoch(several):
     assert calls == []  # it may draw what cannot be given back
     assert_same_course(clf, expected)
     assert clf.loss_curve_ != classifier().fit(X, y).loss_curve_
+
+
+def test_a_bit_generator_of_another_kind_shuffles_each_epoch_as_scikit_learn_shuffles(several):
+    X, y = table()
+    calls = several(1000)
+    state, other = (np.random.RandomState(np.random.PCG64(3)) for _ in range(2))
+    clf = classifier(random_state=state).fit(X, y)
+    expected = MLPClassifier((12, 6), batch_size=50, max_iter=40, random_state=other).fit(X, y)
+    assert calls == []
+    assert state.randint(2**31) == other.randint(2**31)
+    # As in test_parity: sums in another order, over 200 steps.
+    np.testing.assert_allclose(clf.loss_curve_, expected.loss_curve_, rtol=1e-9)
+
+
+def test_a_twister_of_an_unknown_layout_shuffles_by_itself(several, monkeypatch):
+    X, y = table()
+    several(1000)
+    state, other = np.random.RandomState(0), np.random.RandomState(0)
+    expected = classifier(random_state=state).fit(X, y)
+    calls = several(1000)
+    monkeypatch.setattr(orders.doors, "twister_state", lambda generator: np.zeros(625, np.uint32))
+    orders._is_known_twister.cache_clear()
+    try:
+        clf = classifier(random_state=other).fit(X, y)
+    finally:
+        orders._is_known_twister.cache_clear()
+    assert calls == []
+    assert_same_course(clf, expected)
+    assert state_after(other) == state_after(state)

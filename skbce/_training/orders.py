@@ -1,9 +1,20 @@
 """The order of a sample's rows, epoch by epoch."""
 
+from functools import cache
+
 import numpy as np
 
 from skbce._training.sample import Sample
 from skbce.kernels import doors
+
+
+@cache
+def _is_known_twister() -> bool:
+    """Whether the memory of NumPy's MT19937 is laid out as the kernel takes it to be, which no header promises."""
+    generator = np.random.MT19937(0)
+    generator.random_raw(5)
+    state = generator.state["state"]
+    return np.array_equal(doors.twister_state(generator), [*state["key"], state["pos"]])
 
 
 class Orders:
@@ -22,27 +33,33 @@ class Orders:
         self._sample = sample
         self._random_state = random_state
         # A class of the user's may shuffle in its own way, and the kernel counts to 2^32 - 1.
-        self.can_be_ahead = type(random_state) is np.random.RandomState and sample.n_rows < 2**32
+        is_known = type(random_state) is np.random.RandomState and sample.n_rows < 2**32
+        self._twister = random_state._bit_generator if is_known else None
+        if type(self._twister) is not np.random.MT19937 or not _is_known_twister():
+            self._twister = None
         self._drawn = np.empty((0, sample.n_rows), np.int64)
         self._n_taken = 0
         self._state_before = None
+
+    @property
+    def can_be_ahead(self) -> bool:
+        return self._twister is not None
 
     def next(self) -> None:
         """Make the sample's order that of the next epoch."""
         if self._n_taken < len(self._drawn):
             self.take(1)
         elif self.can_be_ahead:
-            doors.shuffle(self._random_state._bit_generator, self._sample.order)
+            doors.shuffle(self._twister, self._sample.order)
         else:
             self._random_state.shuffle(self._sample.order)
 
     def ahead(self, n_epochs: int) -> np.ndarray:
         """The orders of so many epochs, or of those that are drawn already: int64 (at most n_epochs, n_rows)."""
         if self._n_taken == len(self._drawn):
-            generator = self._random_state._bit_generator
-            self._state_before = generator.state
+            self._state_before = doors.twister_state(self._twister)
             self._drawn, self._n_taken = np.empty((n_epochs, self._sample.n_rows), np.int64), 0
-            doors.shuffle(generator, self._sample.order, self._drawn)
+            doors.shuffle(self._twister, self._sample.order, self._drawn)
         return self._drawn[self._n_taken : self._n_taken + n_epochs]
 
     def take(self, n_epochs: int) -> None:
@@ -54,8 +71,7 @@ class Orders:
     def give_back(self) -> None:
         """Leave the generator where the epochs that were run do: training ended before those drawn for it."""
         if self._n_taken < len(self._drawn):
-            generator = self._random_state._bit_generator
-            generator.state = self._state_before
+            doors.set_twister_state(self._twister, self._state_before)
             for _ in range(self._n_taken):
-                doors.shuffle(generator, np.arange(self._sample.n_rows))
+                doors.shuffle(self._twister, np.arange(self._sample.n_rows))
         self._drawn, self._n_taken = self._drawn[:0], 0

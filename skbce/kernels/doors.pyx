@@ -10,6 +10,7 @@ was to be written is then undefined, but theta and moments are those of the last
 from contextvars import ContextVar
 
 import numpy as np
+from numpy.random import MT19937
 
 from cython cimport floating
 from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
@@ -41,7 +42,7 @@ from skbce.kernels.parallel cimport (
 )
 from skbce.kernels.pauses cimport Pause, is_over, next_pause
 from skbce.kernels.products cimport forward_calls_blas, product_backward, product_forward, weights_gradient
-from skbce.kernels.shuffle cimport BitGenerator, shuffle_rows
+from skbce.kernels.shuffle cimport TWISTER_WORDS, BitGenerator, Twister, shuffle_rows
 from skbce.kernels.steps cimport (
     Run, all_chunks, are_within, chunk_count, shard_gradients, squares_of_chunks, sum_shards, total_weight,
 )
@@ -333,6 +334,43 @@ def thread_limit():
     return max_threads()
 
 
+cdef Twister* twister_of(bit_generator) except NULL:
+    """The state that an MT19937 of NumPy's draws from"""
+    require(type(bit_generator) is MT19937, "bit_generator is an MT19937 of NumPy's")
+    return <Twister*>(<BitGenerator*>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")).state
+
+
+def twister_state(bit_generator):
+    """A copy of an MT19937's words and of how many of them have been drawn: uint32 (625,).
+
+    Raises
+    ------
+    ValueError
+        For another bit generator.
+    """
+    cdef Twister* twister = twister_of(bit_generator)
+    cdef uint32_t[::1] state = np.empty(TWISTER_WORDS + 1, np.uint32)
+    with bit_generator.lock:
+        memcpy(&state[0], twister, sizeof(Twister))
+    return np.asarray(state)
+
+
+def set_twister_state(bit_generator, const uint32_t[::1] state not None):
+    """Make an MT19937's state what twister_state gave.
+
+    Raises
+    ------
+    ValueError
+        For another bit generator, and for what is no state.
+    """
+    cdef Twister* twister = twister_of(bit_generator)
+    require(
+        state.shape[0] == TWISTER_WORDS + 1 and state[TWISTER_WORDS] <= TWISTER_WORDS, "state is of twister_state"
+    )
+    with bit_generator.lock:
+        memcpy(twister, &state[0], sizeof(Twister))
+
+
 def shuffle(bit_generator, int64_t[::1] order not None, int64_t[:, ::1] orders=None):
     """Shuffle order in place as RandomState(bit_generator).shuffle does; the generator ends where that leaves it.
 
@@ -341,9 +379,9 @@ def shuffle(bit_generator, int64_t[::1] order not None, int64_t[:, ::1] orders=N
     Raises
     ------
     ValueError
-        For more rows than draws of 32 bits tell apart, and for what is no bit generator of NumPy.
+        For more rows than draws of 32 bits tell apart, and for what is no MT19937 of NumPy's.
     """
-    cdef BitGenerator* generator = <BitGenerator*>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
+    cdef Twister* twister = twister_of(bit_generator)
     cdef uint32_t n_rows
     cdef Py_ssize_t k
     require(order.shape[0] <= <int64_t>UINT32_MAX, "order has no more rows than 32 bits count")
@@ -353,10 +391,10 @@ def shuffle(bit_generator, int64_t[::1] order not None, int64_t[:, ::1] orders=N
         return
     with bit_generator.lock, nogil:
         if orders is None:
-            shuffle_rows(generator, &order[0], n_rows)
+            shuffle_rows(twister, &order[0], n_rows)
         else:
             for k in range(orders.shape[0]):
-                shuffle_rows(generator, &order[0], n_rows)
+                shuffle_rows(twister, &order[0], n_rows)
                 memcpy(&orders[k, 0], &order[0], n_rows * sizeof(int64_t))
 
 
