@@ -76,11 +76,27 @@ def test_bits_do_not_depend_on_threads_that_change_in_the_middle(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("units", "rows", "shards"),
-    [((20, 16, 1), 32, 1), ((30, 100, 1), 200, 2), ((784, 512, 1), 256, 2), ((50, 64, 64, 1), 2048, 8)],
-)
-def test_shards_follow_from_the_shapes(units, rows, shards):
-    assert Layout(units, "relu").network.shards(rows) == shards
+    ("units", "rows", "dense", "sparse"),
+    [
+        ((20, 16, 1), 32, 1, 1), ((30, 100, 1), 47, 1, 1), ((30, 100, 1), 48, 2, 1), ((30, 100, 1), 200, 2, 2),
+        ((20, 16, 1), 226, 1, 1), ((20, 16, 1), 227, 2, 1), ((784, 512, 1), 383, 2, 2), ((784, 512, 1), 384, 4, 4),
+        ((50, 64, 64, 1), 2048, 8, 8), ((50, 1), 2048, 2, 1),
+    ],
+)  # fmt: skip
+def test_shards_follow_from_the_shapes(units, rows, dense, sparse):
+    assert Layout(units, "relu").network.shards(rows) == dense
+    assert Layout(units, "relu", sparse=True).network.shards(rows) == sparse
+
+
+@ignores_max_iter
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_batches_have_the_same_bits_on_two_threads(all_threads, dtype):
+    X, y = rows_for_threads(500, 60, dtype, False)
+    small = {"batch_size": 64, "hidden_layer_sizes": (48, 8)}  # and a last one of 52
+    expected, clf = fitted(1, X, y, **small), fitted(2, X, y, **small)
+    for array, reference in zip(clf.coefs_, expected.coefs_, strict=True):
+        np.testing.assert_array_equal(array, reference)
+    assert clf.loss_curve_ == expected.loss_curve_
 
 
 def test_pace_takes_the_number_of_threads_that_gets_further(monkeypatch):
