@@ -43,6 +43,7 @@ def measured(folder: Path, options: argparse.Namespace, path: Path) -> dict[str,
     command += ["--dtype", options.dtype, "--threads", str(options.threads)]
     command += ["--quick"] if options.quick else []
     command += ["--network", *options.network] if options.network else []
+    command += ["--batch", str(options.batch)] if options.batch else []
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     subprocess.run(command, env=environment, cwd=path.parent, check=True, stdout=subprocess.DEVNULL)
     microseconds: dict[str, list[float]] = {}
@@ -71,6 +72,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("new", nargs="?", default="HEAD", help="default: HEAD")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
     parser.add_argument("--network", nargs="+", metavar="UNITS", help="as of fit.py")
+    parser.add_argument("--batch", type=positive, metavar="ROWS", help="as of fit.py")
     parser.add_argument("--rounds", type=positive, default=5, help="processes of each (default: 5)")
     parser.add_argument("--threads", type=positive, default=1, help="at most (default: 1)")
     parser.add_argument("--quick", action="store_true", help="little work: to see that it runs")

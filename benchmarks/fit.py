@@ -6,11 +6,12 @@ How it is measured, and why, is in README.md beside this file.
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import joblib
 from latency import round_trip
 from peers import Measurement, Network, Problem, Remote, make_problem, measure, started
-from report import Result, add_options, begun, limited
+from report import Result, add_options, begun, limited, positive
 
 # Some seconds of scikit-learn each, and in all but the first long enough for skbce to have tried its threads.
 NETWORKS = (
@@ -28,6 +29,7 @@ def arguments(args: Sequence[str] | None) -> argparse.Namespace:
     dtypes = ("float32", "float64")
     parser.add_argument("--dtype", nargs="+", choices=dtypes, default=["float32"], help="default: float32")
     parser.add_argument("--network", nargs="+", choices=names, default=names, metavar="UNITS", help=", ".join(names))
+    parser.add_argument("--batch", type=positive, help="rows of a batch, in place of each network's own")
     add_options(parser, n_rounds=9)
     return parser.parse_args(args)
 
@@ -47,6 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Measure, print a row at a time, and save where asked to."""
     options = arguments(args)
     networks = [network for network in NETWORKS if network.name in options.network]
+    networks = [replace(network, batch=options.batch or network.batch) for network in networks]
     n_rounds, n_cores = options.rounds, joblib.cpu_count()
     if options.quick:
         networks, n_rounds = [network.shortened() for network in networks], min(3, n_rounds)

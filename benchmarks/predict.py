@@ -1,6 +1,7 @@
 """Milliseconds of `predict_proba`, skbce's and MLPClassifier's, with the same weights."""
 
 import argparse
+import statistics
 import sys
 import time
 import warnings
@@ -16,6 +17,7 @@ from sklearn.neural_network import MLPClassifier
 from skbce import BCEMLPClassifier
 
 N_FEATURES, HIDDEN = 50, (64, 64)
+MOST_CALLS_AFTER_PAUSES = 20
 
 
 def models(threads: int) -> tuple[MLPClassifier, BCEMLPClassifier]:
@@ -32,20 +34,31 @@ def models(threads: int) -> tuple[MLPClassifier, BCEMLPClassifier]:
     return theirs, ours
 
 
-def timed(call: Callable[[], object], n_calls: int) -> float:
-    """Microseconds a call, once the threads of others sleep, and after one that wakes its own."""
+def timed(call: Callable[[], object], n_calls: int, idle: float | None) -> float:
+    """Microseconds a call, after one that wakes its threads, once those of others sleep; or each after a pause."""
     time.sleep(UNTIL_THREADS_SLEEP)
     call()
+    if idle is not None:
+        return statistics.median(timed_after(idle, call) for _ in range(min(n_calls, MOST_CALLS_AFTER_PAUSES)))
     started = time.perf_counter()
     for _ in range(n_calls):
         call()
     return 1e6 * (time.perf_counter() - started) / n_calls
 
 
+def timed_after(idle: float, call: Callable[[], object]) -> float:
+    """Microseconds of a call after so many seconds in which nothing is done."""
+    time.sleep(idle)
+    started = time.perf_counter()
+    call()
+    return 1e6 * (time.perf_counter() - started)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_rounds(parser, n_rounds=7)
     parser.add_argument("--threads", type=positive, default=1, help="of each at most (default: 1)")
+    parser.add_argument("--idle", type=float, metavar="SECONDS", help="before each call (default: call after call)")
     options = parser.parse_args(args)
     sizes, n_rounds = ((1, 1000, 10_000), 1) if options.quick else ((1, 1000, 1_000_000), options.rounds)
     n_cores = joblib.cpu_count()
@@ -63,7 +76,7 @@ def main(args: Sequence[str] | None = None) -> int:
             for n in range(n_rounds):
                 for i in (0, 1)[:: (-1) ** n]:
                     call = both[i].predict_proba
-                    microseconds[i].append(timed(lambda: call(X), max(1, 50_000 // (size + 100))))  # noqa: B023
+                    microseconds[i].append(timed(lambda: call(X), max(1, 50_000 // (size + 100)), options.idle))  # noqa: B023
             theirs, ours = (Measurement(name, times, 0.0) for name, times in zip(names, microseconds, strict=True))
             ratio = significant(theirs.median / ours.median)
             print(row([size, spread(theirs), spread(ours), ratio, f"{difference:.1e}"]), flush=True)

@@ -1,4 +1,7 @@
-"""Seconds of a grid search with default settings, skbce's and MLPClassifier's; and two fits in two Python threads."""
+"""Seconds of a grid search with default settings, skbce's and MLPClassifier's; and two fits in two Python threads.
+
+The search has `--threads`; the fits one thread each.
+"""
 
 import argparse
 import statistics
@@ -9,23 +12,28 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
-from report import add_rounds, machine, row, significant
+from peers import UNTIL_THREADS_SLEEP
+from report import add_rounds, limited, machine, positive, row, significant
 from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from skbce import BCEMLPClassifier
 
 ESTIMATORS = {"scikit-learn": MLPClassifier, "skbce": BCEMLPClassifier}
 
 
-def search(estimator: type, quick: bool) -> float:
+def own(estimator: type, threads: int) -> dict:
+    """The parameter that MLPClassifier, whose BLAS is limited outside, does not have."""
+    return {"n_threads": threads} if estimator is BCEMLPClassifier else {}
+
+
+def search(estimator: type, threads: int, quick: bool) -> float:
     """The best score of nine settings in five folds."""
-    model = Pipeline([("scale", StandardScaler()), ("mlp", estimator(random_state=0))])
+    model = Pipeline([("scale", StandardScaler()), ("mlp", estimator(random_state=0, **own(estimator, threads)))])
     grid = {"mlp__alpha": [1e-4, 1e-2, 1.0], "mlp__learning_rate_init": [3e-4, 1e-3, 3e-3]}
     if quick:
         model.set_params(mlp__max_iter=5)
@@ -35,8 +43,8 @@ def search(estimator: type, quick: bool) -> float:
 def fit(estimator: type, quick: bool) -> None:
     """One of long enough to be timed, on one of its own threads."""
     X, y = load_breast_cancer(return_X_y=True)
-    own = {"n_threads": 1} if estimator is BCEMLPClassifier else {}
-    model = estimator(random_state=0, max_iter=20 if quick else 400, tol=0, n_iter_no_change=10**6, **own)
+    n_epochs = 20 if quick else 400
+    model = estimator(random_state=0, max_iter=n_epochs, tol=0, n_iter_no_change=10**6, **own(estimator, 1))
     model.fit(StandardScaler().fit_transform(X), y)
 
 
@@ -52,28 +60,33 @@ def timed(call: Callable, *args) -> tuple[float, object]:
     return time.perf_counter() - started, value
 
 
-def medians(call: Callable, n_rounds: int, quick: bool) -> tuple[dict[str, float], dict[str, object]]:
-    """Seconds of each in turn, and what the last call gave."""
+def medians(call: Callable, n_rounds: int, *args) -> tuple[dict[str, float], dict[str, object]]:
+    """Seconds of each in turn, once the threads of the one before sleep, and what the last call gave."""
     seconds, values = {name: [] for name in ESTIMATORS}, {}
     for n in range(n_rounds):
         for name in list(ESTIMATORS)[:: (-1) ** n]:
-            took, values[name] = timed(call, ESTIMATORS[name], quick)
+            time.sleep(UNTIL_THREADS_SLEEP)
+            took, values[name] = timed(call, ESTIMATORS[name], *args)
             seconds[name].append(took)
     return {name: statistics.median(times) for name, times in seconds.items()}, values
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add_rounds(parser, n_rounds=3)
+    n_cores = joblib.cpu_count()
+    parser.add_argument("--threads", type=positive, default=n_cores, help="of each in the search (default: all cores)")
     options = parser.parse_args(args)
     n_rounds = 1 if options.quick else options.rounds
-    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
+    with warnings.catch_warnings():
         # Threads share the filter, so that it is set once, out here.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        print(f"{machine(1, joblib.cpu_count(), n_rounds)}\n")
-        searches, scores = medians(search, n_rounds, options.quick)
-        one, _ = medians(fit, n_rounds, options.quick)
-        two, _ = medians(both, n_rounds, options.quick)
+        with limited(options.threads):
+            print(f"{machine(options.threads, n_cores, n_rounds)}\n")
+            searches, scores = medians(search, n_rounds, options.threads, options.quick)
+        with limited(1):
+            one, _ = medians(fit, n_rounds, options.quick)
+            two, _ = medians(both, n_rounds, options.quick)
     print(row(["", "search, s", "best accuracy", "one fit, s", "two in two threads, s", "throughput of two / of one"]))
     print(row(["---", *["---:"] * 5]))
     for name in ESTIMATORS:

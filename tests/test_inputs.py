@@ -15,8 +15,10 @@ from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from skbce import BCEMLPClassifier, check_gradients
+from skbce._inputs import two_numbers
 from tests import numpy_twin as twin
 from tests.model_checks import assert_same_bits, parameters_of, peak_bytes
 
@@ -1051,3 +1053,23 @@ def test_labels_of_one_type_in_an_object_array_keep_their_type(labels):
     clf = classifier().fit(X_GOOD, y)
     assert clf.classes_.tolist() == sorted(labels)
     assert type(clf.predict(X_GOOD).tolist()[0]) is type(labels[0])
+
+
+@pytest.mark.parametrize("dtype", [bool, "i1", "u1", "i4", "i8", "u8", "f2", "f4", "f8", ">i4", ">f8"])
+@pytest.mark.parametrize("values", [(0, 1), (1, 1), (1, 0, 1), (5, 3, 3)])
+def test_two_numbers_are_the_labels_that_scikit_learn_finds(values, dtype):
+    y = np.array(values, dtype)
+    found, expected = two_numbers(y), unique_labels(y)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+    assert type_of_target(y) == "binary"
+
+
+@pytest.mark.parametrize(
+    "y",
+    [[0, 1, 2], [0.5, 1.5], [np.nan, 1.0], [np.inf, 1.0], [-np.inf, 1.0], ["a", "b"], [[0, 1]], [1 + 0j, 0]],
+    ids=str,
+)
+def test_other_labels_are_left_to_scikit_learn(y):
+    assert two_numbers(np.array(y)) is None
+    assert two_numbers(sp.csr_array(np.eye(2))) is None

@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -458,3 +460,52 @@ def test_loky_workers_share_the_cores_and_leave_blas_as_they_found_it(monkeypatc
         assert used <= limit
         assert set(before) == {2}
         assert after == before
+
+
+linux_with_openmp = pytest.mark.skipif(
+    not (sys.platform == "linux" and doors.HAS_OPENMP), reason="threads choose their processors on Linux, with OpenMP"
+)
+
+
+def processor():
+    """Where this thread runs: the 39th field of its stat, of which a name in brackets is the second."""
+    return int(Path("/proc/thread-self/stat").read_text().rpartition(")")[2].split()[36])
+
+
+@linux_with_openmp
+@pytest.mark.skipif(joblib.cpu_count() < 2, reason="there is no other processor")
+def test_a_thread_leaves_a_processor_and_may_come_back():
+    allowed = os.sched_getaffinity(0)
+    for _ in range(20):
+        place = processor()
+        doors.leave_processor(place)
+        assert os.sched_getaffinity(0) == allowed
+        if processor() != place:  # but the system may move it back at once
+            return
+    raise AssertionError("it stayed where it was")
+
+
+@linux_with_openmp
+def test_a_thread_stays_where_it_may_not_leave_or_is_not():
+    allowed = os.sched_getaffinity(0)
+    place = min(allowed)
+    os.sched_setaffinity(0, {place})
+    try:
+        for number in (place, place + 1, -1, 1 << 20):
+            doors.leave_processor(number)
+            assert os.sched_getaffinity(0) == {place}
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@ignores_max_iter
+@linux_with_openmp
+def test_threads_may_use_the_processors_that_they_might(all_threads):
+    allowed = os.sched_getaffinity(0)
+    X, y = rows_for_threads(20_000, 60, np.float32, False)
+    clf = fitted(2, X, y)
+    for _ in range(10):
+        time.sleep(0.05)  # OpenMP's threads sleep, and where they wake is the system's choice
+        clf.predict_proba(X)
+    for task in Path("/proc/self/task").iterdir():
+        assert os.sched_getaffinity(int(task.name)) == allowed

@@ -38,7 +38,8 @@ from skbce.kernels.lookup cimport (
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.network cimport fill_input_gradients, fill_logits, is_apart, workspace_size
 from skbce.kernels.parallel cimport (
-    MAX_SHARDS, has_openmp, max_threads, open_barrier, seconds_now, shard_count, thread_count, thread_number,
+    MAX_SHARDS, Barrier, has_openmp, leave, max_threads, open_barrier, run_beside, seconds_now, shard_count, this_place,
+    thread_count, thread_number, wait_for_all,
 )
 from skbce.kernels.pauses cimport Pause, is_over, next_pause
 from skbce.kernels.products cimport forward_calls_blas, product_backward, product_forward, weights_gradient
@@ -371,6 +372,12 @@ def set_twister_state(bit_generator, const uint32_t[::1] state not None):
         memcpy(twister, &state[0], sizeof(Twister))
 
 
+def leave_processor(int number):
+    """Move this thread off a processor, as a region's threads leave that of the first; it may use all that it might."""
+    with nogil:
+        leave(number)
+
+
 def shuffle(bit_generator, int64_t[::1] order not None, int64_t[:, ::1] orders=None):
     """Shuffle order in place as RandomState(bit_generator).shuffle does; the generator ends where that leaves it.
 
@@ -417,10 +424,12 @@ cdef inline void go_through(
     Run* run, int n_threads, floating* theta, floating* moment1, floating* moment2
 ) noexcept nogil:
     """all steps of a run, on so many threads"""
+    cdef int place = this_place()
     if n_threads == 1:
         steps.run_steps(run, theta, moment1, moment2)
     else:
         with parallel(num_threads=n_threads):
+            run_beside(place)
             steps.run_steps(run, theta, moment1, moment2)
 
 
@@ -564,10 +573,15 @@ def cost_and_gradient(
     cdef floating decay = alpha, scale
     cdef list raised = []
     cdef Pause pause = pauses(raised)
+    cdef Barrier barrier
+    cdef int place = this_place()
     n_threads = min(n_threads, blocks.shape[0], n_shards)
+    open_barrier(&barrier)
     with nogil:
         with parallel(num_threads=n_threads):
+            run_beside(place)
             shard_gradients(net, &sample, &masks, &work, &theta[0], 0, n_rows, n_shards, &pause)
+            wait_for_all(&barrier)
     raise_from(raised)
     with nogil:
         total = total_weight(&sample, &theta[0], 0, n_rows)
@@ -592,6 +606,7 @@ def logits(
     It is NaN for a row of a dense X that holds NaN or infinity, also where an activation would hide it.
     """
     require_blocks(&network.view, theta.shape[0], &X.view, block_rows, blocks.shape[0], blocks.shape[1], n_threads)
+    require(Z.shape[0] // block_rows < INT_MAX - n_threads, "blocks are counted in 31 bits")
     require(Z.shape[1] == network.view.units[network.view.n_layers], "Z has the network's outputs")
     require(row_ids is not None or Z.shape[0] <= X.view.n_rows, "Z has no more rows than X")
     if row_ids is not None:
@@ -602,20 +617,28 @@ def logits(
     cdef Py_ssize_t block_size = blocks.shape[1], n_rows = Z.shape[0]
     cdef floating* block = &blocks[0, 0]
     cdef bint theta_is_finite, Z_is_finite
+    cdef int next_block = 0
     cdef list raised = []
     cdef Pause pause = pauses(raised)
+    cdef Barrier barrier
+    cdef int place = this_place()
     n_threads = min(n_threads, blocks.shape[0])
+    open_barrier(&barrier)
     with nogil:
         theta_is_finite = are_finite(theta.shape[0], &theta[0])
         if n_threads == 1:
             fill_logits(
-                &network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &pause, &Z[0, 0]
+                &network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &next_block,
+                &pause, &Z[0, 0],
             )
         else:
             with parallel(num_threads=n_threads):
+                run_beside(place)
                 fill_logits(
-                    &network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &pause, &Z[0, 0]
+                    &network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &next_block,
+                    &pause, &Z[0, 0],
                 )
+                wait_for_all(&barrier)
         Z_is_finite = not is_over(&pause) and are_finite(n_rows * Z.shape[1], &Z[0, 0])
     raise_from(raised)
     return theta_is_finite, Z_is_finite
@@ -627,19 +650,27 @@ def input_gradients(
 ):
     """dX[i, j] = d Z[L][i, output] / d X[i, j] for every row of a dense X, block after block."""
     require_blocks(&network.view, theta.shape[0], &X.view, block_rows, blocks.shape[0], blocks.shape[1], n_threads)
+    require(dX.shape[0] // block_rows < INT_MAX - n_threads, "blocks are counted in 31 bits")
     require(not X.view.sparse, "X is dense")
     require(dX.shape[0] <= X.view.n_rows and dX.shape[1] == X.view.n_columns, "dX is as X")
     require(0 <= output < network.view.units[network.view.n_layers], "output is one of the network's")
     cdef Py_ssize_t block_size = blocks.shape[1], n_rows = dX.shape[0]
     cdef floating* block = &blocks[0, 0]
+    cdef int next_block = 0
     cdef list raised = []
     cdef Pause pause = pauses(raised)
+    cdef Barrier barrier
+    cdef int place = this_place()
     n_threads = min(n_threads, blocks.shape[0])
+    open_barrier(&barrier)
     with nogil:
         with parallel(num_threads=n_threads):
+            run_beside(place)
             fill_input_gradients(
-                &network.view, &theta[0], &X.view, output, block_rows, block_size, block, n_rows, &pause, &dX[0, 0]
+                &network.view, &theta[0], &X.view, output, block_rows, block_size, block, n_rows, &next_block,
+                &pause, &dX[0, 0],
             )
+            wait_for_all(&barrier)
     raise_from(raised)
 
 
@@ -679,12 +710,17 @@ def encode_columns(
     require(out.shape[0] == X.view.n_rows, "the output has X's rows")
     cdef list raised = []
     cdef Pause pause = pauses(raised)
+    cdef Barrier barrier
+    cdef int place = this_place()
+    open_barrier(&barrier)
     with nogil:
         if n_threads == 1:
             encode_rows(&X.view, &plan, 0, 1, &pause, &out[0, 0])
         else:
             with parallel(num_threads=n_threads):
+                run_beside(place)
                 encode_rows(&X.view, &plan, thread_number(), thread_count(), &pause, &out[0, 0])
+                wait_for_all(&barrier)
     raise_from(raised)
 
 
@@ -781,7 +817,10 @@ def looked_up_logits(tuple lookups not None, double[:, ::1] memory not None, int
     cdef int task = 0
     cdef list raised = []
     cdef Pause pause = pauses(raised)
+    cdef Barrier barrier
+    cdef int place = this_place()
     n_threads = min(n_threads, memory.shape[0])
+    open_barrier(&barrier)
     with nogil:
         if n_threads == 1:
             look_up(
@@ -790,10 +829,12 @@ def looked_up_logits(tuple lookups not None, double[:, ::1] memory not None, int
             )
         else:
             with parallel(num_threads=n_threads):
+                run_beside(place)
                 look_up(
                     <LookupView**>&views[0], n_lookups, &first._X.view, n_blocks, memory.shape[1], &memory[0, 0],
                     &task, &pause,
                 )
+                wait_for_all(&barrier)
     raise_from(raised)
     return [(<Lookup>one).finite_ones() for one in lookups]
 

@@ -21,7 +21,7 @@ from skbce.kernels.activations cimport (
 from skbce.kernels.dropout cimport drop
 from skbce.kernels.elementary cimport are_finite
 from skbce.kernels.loss cimport loss_backward, loss_forward
-from skbce.kernels.parallel cimport thread_count, thread_number
+from skbce.kernels.parallel cimport next_task, thread_number
 from skbce.kernels.pauses cimport Pause, breaks_off, breaks_off_after, is_over
 from skbce.kernels.products cimport product_backward, product_forward, weights_gradient
 from skbce.kernels.table cimport csr_add_gradient, csr_add_product, gather_rows, row_number
@@ -309,10 +309,11 @@ cdef inline void mark_rows_not_finite(
 
 cdef inline void fill_logits(
     const NetworkView* net, const floating* theta, const TableView* X, const int64_t* row_ids,
-    Py_ssize_t block_rows, Py_ssize_t block_size, floating* blocks, Py_ssize_t n_rows, Pause* pause, floating* Z,
+    Py_ssize_t block_rows, Py_ssize_t block_size, floating* blocks, Py_ssize_t n_rows, int* next_block, Pause* pause,
+    floating* Z,
 ) noexcept nogil:
-    """Z[L] of n_rows rows, NaN for a dense one that is not finite; each thread takes every n-th block"""
-    cdef Py_ssize_t block = thread_number(), at, rows, n_outputs = net.units[net.n_layers], lda_0
+    """Z[L] of n_rows rows, NaN for a dense one that is not finite; threads take blocks as they come"""
+    cdef Py_ssize_t block = next_task(next_block), at, rows, n_outputs = net.units[net.n_layers], lda_0
     cdef floating* workspace = blocks + thread_number() * block_size
     cdef const floating* A_0
     cdef floating* Z_block
@@ -325,7 +326,7 @@ cdef inline void fill_logits(
         if not X.sparse:
             mark_rows_not_finite(rows, net.units[0], A_0, lda_0, n_outputs, Z_block)
         memcpy(Z + at * n_outputs, Z_block, rows * n_outputs * sizeof(floating))
-        block += thread_count()
+        block = next_task(next_block)
 
 
 cdef inline void input_backward(
@@ -351,10 +352,11 @@ cdef inline void input_backward(
 
 cdef inline void fill_input_gradients(
     const NetworkView* net, const floating* theta, const TableView* X, Py_ssize_t output,
-    Py_ssize_t block_rows, Py_ssize_t block_size, floating* blocks, Py_ssize_t n_rows, Pause* pause, floating* dX,
+    Py_ssize_t block_rows, Py_ssize_t block_size, floating* blocks, Py_ssize_t n_rows, int* next_block, Pause* pause,
+    floating* dX,
 ) noexcept nogil:
     """dX[i, j] = d Z[L][i, output] / d X[i, j], for n_rows rows; threads take blocks as in `fill_logits`"""
-    cdef Py_ssize_t block = thread_number(), at, rows, i, n_outputs = net.units[net.n_layers], lda_0
+    cdef Py_ssize_t block = next_task(next_block), at, rows, i, n_outputs = net.units[net.n_layers], lda_0
     cdef floating* workspace = blocks + thread_number() * block_size
     cdef const floating* A_0
     cdef floating* dZ
@@ -369,4 +371,4 @@ cdef inline void fill_input_gradients(
         for i in range(rows):
             dZ[i * n_outputs + output] = 1
         input_backward(net, theta, rows, block_rows, workspace, dZ, dX + at * net.units[0])
-        block += thread_count()
+        block = next_task(next_block)

@@ -12,6 +12,10 @@ cdef extern from "barrier.h":
     void open_barrier "skbce_open" (Barrier* barrier) noexcept nogil
     void wait_for_all "skbce_wait_for_all" (Barrier* barrier) noexcept nogil
 
+cdef extern from "places.h":
+    int this_place "skbce_place" () noexcept nogil
+    void leave "skbce_leave" (int place) noexcept nogil
+
 cdef extern from *:
     """
     #ifdef _OPENMP
@@ -59,6 +63,12 @@ cdef extern from *:
     int max_threads "skbce_max_threads" () noexcept nogil
     int next_task "skbce_next_task" (int* next) noexcept nogil
     double seconds_now "skbce_seconds" () noexcept nogil
+
+
+cdef inline void run_beside(int place) noexcept nogil:
+    """each thread but the first, which was at `place`, runs beside it"""
+    if thread_number() > 0:
+        leave(place)
 
 
 cdef enum:
