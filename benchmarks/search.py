@@ -60,15 +60,23 @@ def timed(call: Callable, *args) -> tuple[float, object]:
     return time.perf_counter() - started, value
 
 
-def medians(call: Callable, n_rounds: int, *args) -> tuple[dict[str, float], dict[str, object]]:
-    """Seconds of each in turn, once the threads of the one before sleep, and what the last call gave."""
-    seconds, values = {name: [] for name in ESTIMATORS}, {}
+def searched(n_rounds: int, threads: int, quick: bool) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds of each one's search, the median of some in turn, and the best score that it found."""
+    seconds, scores = {name: [] for name in ESTIMATORS}, {}
     for n in range(n_rounds):
         for name in list(ESTIMATORS)[:: (-1) ** n]:
             time.sleep(UNTIL_THREADS_SLEEP)
-            took, values[name] = timed(call, ESTIMATORS[name], *args)
+            took, scores[name] = timed(search, ESTIMATORS[name], threads, quick)
             seconds[name].append(took)
-    return {name: statistics.median(times) for name, times in seconds.items()}, values
+    return {name: statistics.median(times) for name, times in seconds.items()}, scores
+
+
+def shared(estimator: type, n_rounds: int, quick: bool) -> tuple[float, float]:
+    """Seconds of one fit and of two in two threads, medians of some in turn, after one that does not count."""
+    fit(estimator, quick)
+    pairs = [(timed(fit, estimator, quick)[0], timed(both, estimator, quick)[0]) for _ in range(n_rounds)]
+    one, two = map(statistics.median, zip(*pairs, strict=True))
+    return one, two
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -83,14 +91,14 @@ def main(args: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore", ConvergenceWarning)
         with limited(options.threads):
             print(f"{machine(options.threads, n_cores, n_rounds)}\n")
-            searches, scores = medians(search, n_rounds, options.threads, options.quick)
+            searches, scores = searched(n_rounds, options.threads, options.quick)
         with limited(1):
-            one, _ = medians(fit, n_rounds, options.quick)
-            two, _ = medians(both, n_rounds, options.quick)
+            fits = {name: shared(estimator, 3 * n_rounds, options.quick) for name, estimator in ESTIMATORS.items()}
     print(row(["", "search, s", "best accuracy", "one fit, s", "two in two threads, s", "throughput of two / of one"]))
     print(row(["---", *["---:"] * 5]))
     for name in ESTIMATORS:
-        times = [searches[name], one[name], two[name], 2 * one[name] / two[name]]
+        one, two = fits[name]
+        times = [searches[name], one, two, 2 * one / two]
         cells = [significant(value) for value in times]
         print(row([name, cells[0], f"{scores[name]:.4f}", *cells[1:]]))
     print(f"\nThe search takes scikit-learn {significant(searches['scikit-learn'] / searches['skbce'])} times as long.")
