@@ -54,11 +54,18 @@ def timed_after(idle: float, call: Callable[[], object]) -> float:
     return 1e6 * (time.perf_counter() - started)
 
 
+def seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 3600:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds below 3600")
+    return number
+
+
 def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_rounds(parser, n_rounds=7)
     parser.add_argument("--threads", type=positive, default=1, help="of each at most (default: 1)")
-    parser.add_argument("--idle", type=float, metavar="SECONDS", help="before each call (default: call after call)")
+    parser.add_argument("--idle", type=seconds, metavar="SECONDS", help="before each call (default: call after call)")
     options = parser.parse_args(args)
     sizes, n_rounds = ((1, 1000, 10_000), 1) if options.quick else ((1, 1000, 1_000_000), options.rounds)
     n_cores = joblib.cpu_count()

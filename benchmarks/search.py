@@ -71,12 +71,15 @@ def searched(n_rounds: int, threads: int, quick: bool) -> tuple[dict[str, float]
     return {name: statistics.median(times) for name, times in seconds.items()}, scores
 
 
-def shared(estimator: type, n_rounds: int, quick: bool) -> tuple[float, float]:
-    """Seconds of one fit and of two in two threads, medians of some in turn, after one that does not count."""
-    fit(estimator, quick)
-    pairs = [(timed(fit, estimator, quick)[0], timed(both, estimator, quick)[0]) for _ in range(n_rounds)]
-    one, two = map(statistics.median, zip(*pairs, strict=True))
-    return one, two
+def shared(n_rounds: int, quick: bool) -> dict[str, tuple[float, float]]:
+    """Seconds of each one's fit, and of two in two threads, medians of some in turn, after one that does not count."""
+    pairs = {name: [] for name in ESTIMATORS}
+    for n in range(n_rounds):
+        for name in list(ESTIMATORS)[:: (-1) ** n]:
+            estimator = ESTIMATORS[name]
+            fit(estimator, quick)
+            pairs[name].append((timed(fit, estimator, quick)[0], timed(both, estimator, quick)[0]))
+    return {name: tuple(map(statistics.median, zip(*times, strict=True))) for name, times in pairs.items()}
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -93,7 +96,7 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"{machine(options.threads, n_cores, n_rounds)}\n")
             searches, scores = searched(n_rounds, options.threads, options.quick)
         with limited(1):
-            fits = {name: shared(estimator, 3 * n_rounds, options.quick) for name, estimator in ESTIMATORS.items()}
+            fits = shared(3 * n_rounds, options.quick)
     print(row(["", "search, s", "best accuracy", "one fit, s", "two in two threads, s", "throughput of two / of one"]))
     print(row(["---", *["---:"] * 5]))
     for name in ESTIMATORS:

@@ -43,7 +43,8 @@ def documentation_url() -> str:
 def show_config() -> None:
     """Print versions, the instruction set of the kernels, the threads that fit may use, and BLAS.
 
-    SKBCE_SIMD forces an instruction set (one of `skbce.kernels.LEVELS`), OMP_NUM_THREADS the threads.
+    SKBCE_SIMD forces an instruction set (one of `skbce.kernels.LEVELS`), OMP_NUM_THREADS the threads;
+    SKBCE_MOVE_THREADS=0 leaves these on the processors where Linux wakes them.
 
     Examples
     --------

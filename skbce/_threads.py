@@ -219,6 +219,8 @@ class Pace:
         self._wait = _FIRST_TRIAL_AFTER
         self._last_trial = time.perf_counter()
         self._step_seconds = 0.0
+        self._most = limit
+        self._wait_after_fall, self._last_fall = _FIRST_TRIAL_AFTER, -np.inf
 
     @classmethod
     def going_on(cls, limit: int, step_rows: int, n_parameters: int) -> "Pace":
@@ -236,7 +238,7 @@ class Pace:
 
     def choose(self) -> tuple[int, float]:
         """The number of threads for the next run, and its length in seconds."""
-        most = fair_share(self._limit)
+        most = self._most = fair_share(self._limit)
         if most == 1:
             return 1, _RUN_SECONDS
         pace = self._rows_per_second
@@ -262,9 +264,12 @@ class Pace:
         self._rows_per_second.pop(n_threads, None)
         return n_threads, _TRIAL_SECONDS
 
-    def _best(self) -> int | None:
-        """The number of threads that got furthest, of those that ran."""
-        return max(self._rows_per_second, key=self._rows_per_second.__getitem__, default=None)
+    def _fell(self) -> None:
+        """Try again soon: a stall made the better number the worse one, or another process, which will do it again."""
+        now = time.perf_counter()
+        is_first = now - self._last_fall > _LONGEST_WAIT
+        self._wait_after_fall = _FIRST_TRIAL_AFTER if is_first else min(3 * self._wait_after_fall, _LONGEST_WAIT)
+        self._wait, self._last_fall, self._last_trial = self._wait_after_fall, now, now
 
     def record(self, n_threads: int, rows: int, seconds: float) -> None:
         """Book a run; the latest counts half.
@@ -277,13 +282,13 @@ class Pace:
         if self._warms_up:
             self._warms_up = False
         else:
-            was_best = n_threads == self._best()
+            before = self._rows_per_second.get(n_threads, 0.0)
             pace = rows / max(seconds, 1e-9)
-            self._rows_per_second[n_threads] = (self._rows_per_second.get(n_threads, pace) + pace) / 2
-            if was_best and n_threads != self._best():
-                # A stall, or another process: which of them, the next trial tells.
-                self._wait = _FIRST_TRIAL_AFTER
-                self._last_trial = time.perf_counter()
+            self._rows_per_second[n_threads] = ((before or pace) + pace) / 2
+            # The other number that `choose` compares with; of 1, all that ran lately.
+            other = self._rows_per_second.get(self._most if n_threads == 1 else 1, 0.0)
+            if self._rows_per_second[n_threads] < other <= before:
+                self._fell()
         with _lock:
             _last_pace = (self, time.perf_counter() + _FINDINGS_HOLD_FOR)
 

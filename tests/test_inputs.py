@@ -1067,9 +1067,19 @@ def test_two_numbers_are_the_labels_that_scikit_learn_finds(values, dtype):
 
 @pytest.mark.parametrize(
     "y",
-    [[0, 1, 2], [0.5, 1.5], [np.nan, 1.0], [np.inf, 1.0], [-np.inf, 1.0], ["a", "b"], [[0, 1]], [1 + 0j, 0]],
+    [
+        [0, 1, 2],
+        [0.0, 1e19],
+        [0.5, 1.5],
+        [np.nan, 1.0],
+        [np.inf, 1.0],
+        [-np.inf, 1.0],
+        ["a", "b"],
+        [[0, 1]],
+        [1 + 0j, 0],
+    ],
     ids=str,
-)
+)  # fmt: skip
 def test_other_labels_are_left_to_scikit_learn(y):
     assert two_numbers(np.array(y)) is None
     assert two_numbers(sp.csr_array(np.eye(2))) is None

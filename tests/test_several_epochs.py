@@ -1,6 +1,7 @@
 """Short epochs run several in one call of a kernel: what comes of them is what comes of a call for each."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -230,3 +231,30 @@ def test_a_twister_of_an_unknown_layout_shuffles_by_itself(several, monkeypatch)
     assert calls == []
     assert_same_course(clf, expected)
     assert state_after(other) == state_after(state)
+
+
+@pytest.mark.parametrize("strike_at", [0, 2])
+def test_ctrl_c_while_draws_are_given_back_is_made_good_by_a_second_try(monkeypatch, strike_at):
+    state, other = np.random.RandomState(0), np.random.RandomState(0)
+    drawn = orders.Orders(SimpleNamespace(order=None, n_rows=50), state)
+    drawn.ahead(5)
+    drawn.take(3)
+    ahead = state_after(state)
+    shuffle, n_shuffles = doors.shuffle, iter(range(10))
+
+    def struck(*args):
+        if next(n_shuffles) == strike_at:
+            raise KeyboardInterrupt
+        shuffle(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(doors, "shuffle", struck)
+        with pytest.raises(KeyboardInterrupt):
+            drawn.give_back()
+    assert state_after(state) == ahead
+    drawn.give_back()
+    for _ in range(3):
+        other.shuffle(np.arange(50))
+    assert state_after(state) == state_after(other)
+    drawn.give_back()  # nothing is left to do
+    assert state_after(state) == state_after(other)

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import joblib
@@ -217,6 +218,25 @@ def test_a_stall_does_not_keep_training_on_one_thread(monkeypatch):
     assert run(stalled) == 2
     # Trials came a second apart by now.
     assert [run(free) for _ in range(40)].count(1) < 10
+
+
+def test_stalls_that_come_again_leave_training_on_one_thread_for_longer(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(_threads.time, "perf_counter", lambda: now[0])
+    pace = _threads.Pace(2)
+    rows = seconds_of_two = 0.0
+    while now[0] < 120:
+        n_threads, _ = pace.choose()
+        seconds = {1: 0.001, 2: 0.0009}[n_threads]
+        if n_threads == 2:
+            seconds_of_two += seconds
+            if seconds_of_two > 0.025:  # then another process takes a core for as long
+                seconds, seconds_of_two = seconds + 0.025, 0.0
+        now[0] += seconds
+        rows += 1000
+        pace.record(n_threads, 1000, seconds)
+    # One thread alone takes 1000 rows a millisecond.
+    assert rows > 0.9 * 20e6
 
 
 def test_pace_forgets_a_single_run_that_took_a_hundred_times_as_long():
@@ -490,13 +510,22 @@ def processor():
     return int(Path("/proc/thread-self/stat").read_text().rpartition(")")[2].split()[36])
 
 
+def affinities():
+    """The processors that each thread of this process may use."""
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it has ended
+            found[task.name] = os.sched_getaffinity(int(task.name))
+    return found
+
+
 @linux_with_openmp
 @pytest.mark.skipif(joblib.cpu_count() < 2, reason="there is no other processor")
 def test_a_thread_leaves_a_processor_and_may_come_back():
     allowed = os.sched_getaffinity(0)
     for _ in range(20):
         place = processor()
-        doors.leave_processor(place)
+        doors.leave_processor(place, 2)
         assert os.sched_getaffinity(0) == allowed
         if processor() != place:  # but the system may move it back at once
             return
@@ -510,20 +539,22 @@ def test_a_thread_stays_where_it_may_not_leave_or_is_not():
     os.sched_setaffinity(0, {place})
     try:
         for number in (place, place + 1, -1, 1 << 20):
-            doors.leave_processor(number)
+            doors.leave_processor(number, 2)
             assert os.sched_getaffinity(0) == {place}
     finally:
         os.sched_setaffinity(0, allowed)
+    doors.leave_processor(processor(), len(allowed) + 1)  # more threads than processors share them as they are
+    assert os.sched_getaffinity(0) == allowed
 
 
 @ignores_max_iter
 @linux_with_openmp
 def test_threads_may_use_the_processors_that_they_might(all_threads):
-    allowed = os.sched_getaffinity(0)
+    allowed, before = os.sched_getaffinity(0), affinities()
     X, y = rows_for_threads(20_000, 60, np.float32, False)
     clf = fitted(2, X, y)
     for _ in range(10):
         time.sleep(0.05)  # OpenMP's threads sleep, and where they wake is the system's choice
         clf.predict_proba(X)
-    for task in Path("/proc/self/task").iterdir():
-        assert os.sched_getaffinity(int(task.name)) == allowed
+    for thread, affinity in affinities().items():
+        assert affinity == before.get(thread, allowed)

@@ -304,7 +304,10 @@ class StochasticTraining(EpochTraining):
             return super().run(one_epoch)
         finally:
             if self._orders is not None:
-                self._orders.give_back()
+                try:
+                    self._orders.give_back()
+                finally:
+                    self._orders.give_back()  # where a Ctrl-C struck the first
 
     def _is_harmless(self) -> bool:
         """Whether the parameters are so small that the logits of no rows can overflow; NaN is not."""

@@ -10,11 +10,13 @@ from skbce.kernels import doors
 
 @cache
 def _is_known_twister() -> bool:
-    """Whether the memory of NumPy's MT19937 is laid out as the kernel takes it to be, which no header promises."""
-    generator = np.random.MT19937(0)
-    generator.random_raw(5)
-    state = generator.state["state"]
-    return np.array_equal(doors.twister_state(generator), [*state["key"], state["pos"]])
+    """Whether the kernel shuffles as NumPy does, and finds an MT19937's memory as no header promises it."""
+    ours, theirs = np.random.MT19937(0), np.random.MT19937(0)
+    order, expected = np.arange(700), np.arange(700)
+    doors.shuffle(ours, order)
+    np.random.RandomState(theirs).shuffle(expected)
+    state = theirs.state["state"]
+    return np.array_equal(order, expected) and np.array_equal(doors.twister_state(ours), [*state["key"], state["pos"]])
 
 
 class Orders:
@@ -71,7 +73,10 @@ class Orders:
     def give_back(self) -> None:
         """Leave the generator where the epochs that were run do: training ended before those drawn for it."""
         if self._n_taken < len(self._drawn):
-            doors.set_twister_state(self._twister, self._state_before)
+            # On another one, so that a Ctrl-C finds the user's at one place or the other.
+            twin = np.random.MT19937()
+            doors.set_twister_state(twin, self._state_before)
             for _ in range(self._n_taken):
-                doors.shuffle(self._twister, np.arange(self._sample.n_rows))
+                doors.shuffle(twin, np.arange(self._sample.n_rows))
+            doors.set_twister_state(self._twister, doors.twister_state(twin))
         self._drawn, self._n_taken = self._drawn[:0], 0

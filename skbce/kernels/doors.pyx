@@ -8,6 +8,7 @@ was to be written is then undefined, but theta and moments are those of the last
 """
 
 from contextvars import ContextVar
+from os import environ
 
 import numpy as np
 from numpy.random import MT19937
@@ -56,6 +57,9 @@ from skbce.kernels.views cimport DropoutView, EncodingView, NetworkView, SampleV
 HAS_OPENMP = bool(has_openmp)
 NETWORKS_AT_ONCE = MOST_NETWORKS  # of a lookup
 FEW_BINS = MOST_FEW_BINS  # of a column that is multiplied, not looked up
+
+# systemd's filters can end a process that asks to be moved (kernels/places.h).
+cdef bint MOVES_THREADS = environ.get("SKBCE_MOVE_THREADS", "1") != "0"
 
 # Whether the one who waits for this thread has given up: a function, or None. Work then ends at its next pause.
 GIVEN_UP = ContextVar("GIVEN_UP", default=None)
@@ -344,6 +348,8 @@ cdef Twister* twister_of(bit_generator) except NULL:
 def twister_state(bit_generator):
     """A copy of an MT19937's words and of how many of them have been drawn: uint32 (625,).
 
+    NumPy takes any number for the latter; beyond the words, all of them have been.
+
     Raises
     ------
     ValueError
@@ -353,6 +359,7 @@ def twister_state(bit_generator):
     cdef uint32_t[::1] state = np.empty(TWISTER_WORDS + 1, np.uint32)
     with bit_generator.lock:
         memcpy(&state[0], twister, sizeof(Twister))
+    state[TWISTER_WORDS] = min(state[TWISTER_WORDS], <uint32_t>TWISTER_WORDS)
     return np.asarray(state)
 
 
@@ -372,10 +379,10 @@ def set_twister_state(bit_generator, const uint32_t[::1] state not None):
         memcpy(twister, &state[0], sizeof(Twister))
 
 
-def leave_processor(int number):
-    """Move this thread off a processor, as a region's threads leave that of the first; it may use all that it might."""
+def leave_processor(int number, int n_threads):
+    """Move this thread off a processor, as one of a region's n_threads; it may use all that it might."""
     with nogil:
-        leave(number)
+        leave(number, n_threads)
 
 
 def shuffle(bit_generator, int64_t[::1] order not None, int64_t[:, ::1] orders=None):
@@ -424,7 +431,7 @@ cdef inline void go_through(
     Run* run, int n_threads, floating* theta, floating* moment1, floating* moment2
 ) noexcept nogil:
     """all steps of a run, on so many threads"""
-    cdef int place = this_place()
+    cdef int place = this_place() if MOVES_THREADS else -1
     if n_threads == 1:
         steps.run_steps(run, theta, moment1, moment2)
     else:
@@ -574,7 +581,7 @@ def cost_and_gradient(
     cdef list raised = []
     cdef Pause pause = pauses(raised)
     cdef Barrier barrier
-    cdef int place = this_place()
+    cdef int place = this_place() if MOVES_THREADS else -1
     n_threads = min(n_threads, blocks.shape[0], n_shards)
     open_barrier(&barrier)
     with nogil:
@@ -621,7 +628,7 @@ def logits(
     cdef list raised = []
     cdef Pause pause = pauses(raised)
     cdef Barrier barrier
-    cdef int place = this_place()
+    cdef int place = this_place() if MOVES_THREADS else -1
     n_threads = min(n_threads, blocks.shape[0])
     open_barrier(&barrier)
     with nogil:
@@ -660,7 +667,7 @@ def input_gradients(
     cdef list raised = []
     cdef Pause pause = pauses(raised)
     cdef Barrier barrier
-    cdef int place = this_place()
+    cdef int place = this_place() if MOVES_THREADS else -1
     n_threads = min(n_threads, blocks.shape[0])
     open_barrier(&barrier)
     with nogil:
@@ -711,7 +718,7 @@ def encode_columns(
     cdef list raised = []
     cdef Pause pause = pauses(raised)
     cdef Barrier barrier
-    cdef int place = this_place()
+    cdef int place = this_place() if MOVES_THREADS else -1
     open_barrier(&barrier)
     with nogil:
         if n_threads == 1:
@@ -818,7 +825,7 @@ def looked_up_logits(tuple lookups not None, double[:, ::1] memory not None, int
     cdef list raised = []
     cdef Pause pause = pauses(raised)
     cdef Barrier barrier
-    cdef int place = this_place()
+    cdef int place = this_place() if MOVES_THREADS else -1
     n_threads = min(n_threads, memory.shape[0])
     open_barrier(&barrier)
     with nogil:

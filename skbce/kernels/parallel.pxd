@@ -14,7 +14,7 @@ cdef extern from "barrier.h":
 
 cdef extern from "places.h":
     int this_place "skbce_place" () noexcept nogil
-    void leave "skbce_leave" (int place) noexcept nogil
+    void leave "skbce_leave" (int place, int n_threads) noexcept nogil
 
 cdef extern from *:
     """
@@ -68,7 +68,7 @@ cdef extern from *:
 cdef inline void run_beside(int place) noexcept nogil:
     """each thread but the first, which was at `place`, runs beside it"""
     if thread_number() > 0:
-        leave(place)
+        leave(place, thread_count())
 
 
 cdef enum:
