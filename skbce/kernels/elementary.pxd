@@ -241,11 +241,15 @@ cdef inline floating log1p_unit(floating e) noexcept nogil:
     return base + (f - s * (f - s2 * p))
 
 
-cdef inline floating sigmoid(floating z) noexcept nogil:
-    """1 / (1 + exp(-z)), from exp(-|z|), which never overflows"""
-    cdef floating e = exponential(-absolute(z))
+cdef inline floating sigmoid_from(floating z, floating e) noexcept nogil:
+    """1 / (1 + exp(-z)), from e = exp(-|z|), which never overflows"""
     cdef floating p = <floating>1 / (<floating>1 + e)
     return e * p if z < 0 else p
+
+
+cdef inline floating sigmoid(floating z) noexcept nogil:
+    """1 / (1 + exp(-z))"""
+    return sigmoid_from(z, exponential(-absolute(z)))
 
 
 cdef inline floating tanh_(floating z) noexcept nogil:
