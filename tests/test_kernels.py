@@ -327,10 +327,13 @@ def test_a_row_that_is_not_finite_has_logits_of_nan_where_relu_would_hide_it(str
     np.testing.assert_array_equal(np.delete(Z, 7, 0), np.delete(clean, 7, 0))
 
 
-# Around every width at which products take another way: a vector of 4 to 16 numbers, panels of up to four vectors, and
-# more rows than a packed panel has; 1 to 13 rows are one tile and each smaller one.
+# Around every width at which products take another way: a vector of 4 to 16 numbers, panels of up to four vectors, the
+# last one of them a half, and more rows than a packed panel has; 1 to 13 rows are one tile and each smaller one.
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_out", [2, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 33, 47, 48, 63, 64, 65, 80, 100, 128, 300])
+@pytest.mark.parametrize(
+    "n_out",
+    [2, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 20, 24, 25, 31, 33, 36, 41, 47, 48, 56, 63, 64, 65, 80, 100, 128, 300],
+)
 @pytest.mark.parametrize("n_in", [2, 8, 16, 19, 64, 129, 260])
 def test_products_of_any_shape_are_those_of_a_wider_type_and_stay_in_their_arrays(n_in, n_out, dtype):
     rng = np.random.default_rng(0)
@@ -353,7 +356,7 @@ def test_products_of_any_shape_are_those_of_a_wider_type_and_stay_in_their_array
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_out", [1, 3, 8, 16, 17, 48, 100])
+@pytest.mark.parametrize("n_out", [1, 3, 8, 16, 17, 24, 36, 48, 100])
 @pytest.mark.parametrize("n_in", [1, 16, 129])
 def test_a_layer_that_ends_in_relu_has_the_bits_of_its_product_and_relu_after_it(n_in, n_out, dtype):
     rng = np.random.default_rng(0)

@@ -6,52 +6,66 @@ SKBCE_ALWAYS_INLINE SKBCE_VECTOR SKBCE_OF_REAL(skbce_relu)(SKBCE_VECTOR z)
     return (SKBCE_VECTOR)((SKBCE_BITS)z & ~(SKBCE_BITS)(z < 0));
 }
 
+SKBCE_ALWAYS_INLINE SKBCE_HALF SKBCE_OF_REAL(skbce_half_relu)(SKBCE_HALF z)
+{
+    return (SKBCE_HALF)((SKBCE_HALF_BITS)z & ~(SKBCE_HALF_BITS)(z < 0));
+}
+
 /* C[i, j] = start[i, j] + sum_k A[i, k] B[k, j], for `rows` x `width` elements; with relu, 0 where that is negative.
 
-`vectors` of them cover a row; the last one ends where the row does, and computes again what the one before it has
-already, to the same bits. start may be C, or NULL for 0. Inlined with constant rows and vectors, so that the compiler
-keeps the sums in registers. */
+`vectors` of them cover a row, the last one of half as many elements if asked for; that one ends where the row does, and
+computes again what the one before it has already, to the same bits. start may be C, or NULL for 0. Inlined with constant
+rows and vectors, so that the compiler keeps the sums in registers. */
 SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_tile)(
-    const int rows, const int vectors, ptrdiff_t width, ptrdiff_t k_stop,
+    const int rows, const int vectors, const int half, ptrdiff_t width, ptrdiff_t k_stop,
     const SKBCE_REAL *A, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
     const SKBCE_REAL *start, ptrdiff_t start_row, int relu, SKBCE_REAL *C, ptrdiff_t C_row)
 {
-    const ptrdiff_t last = width - SKBCE_LANES;
+    const int whole = vectors - half;
+    const ptrdiff_t last = width - (half ? SKBCE_LANES / 2 : SKBCE_LANES);
     SKBCE_VECTOR sums[SKBCE_TILE_ROWS][SKBCE_TILE_VECTORS];
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++) {
-            const ptrdiff_t j = v < vectors - 1 ? v * SKBCE_LANES : last;
-            sums[i][v] = start ? *(const SKBCE_VECTOR *)(start + i * start_row + j) : (SKBCE_VECTOR){0};
-        }
+    SKBCE_HALF half_sums[SKBCE_TILE_ROWS];
+#define AT(v) ((v) < vectors - 1 ? (v) * SKBCE_LANES : last)
+    for (int i = 0; i < rows; i++) {
+        for (int v = 0; v < whole; v++)
+            sums[i][v] = start ? *(const SKBCE_VECTOR *)(start + i * start_row + AT(v)) : (SKBCE_VECTOR){0};
+        if (half)
+            half_sums[i] = start ? *(const SKBCE_HALF *)(start + i * start_row + last) : (SKBCE_HALF){0};
+    }
     for (ptrdiff_t k = 0; k < k_stop; k++) {
         SKBCE_VECTOR B_k[SKBCE_TILE_VECTORS];
-        for (int v = 0; v < vectors; v++)
-            B_k[v] = *(const SKBCE_VECTOR *)(B + k * B_row + (v < vectors - 1 ? v * SKBCE_LANES : last));
+        SKBCE_HALF B_half;
+        for (int v = 0; v < whole; v++)
+            B_k[v] = *(const SKBCE_VECTOR *)(B + k * B_row + AT(v));
+        if (half)
+            B_half = *(const SKBCE_HALF *)(B + k * B_row + last);
         for (int i = 0; i < rows; i++) {
             const SKBCE_REAL a = A[i * A_row + k * A_column];
-            for (int v = 0; v < vectors; v++)
+            for (int v = 0; v < whole; v++)
                 sums[i][v] += a * B_k[v];
+            if (half)
+                half_sums[i] += a * B_half;
         }
     }
-    if (relu)
-        for (int i = 0; i < rows; i++)
-            for (int v = 0; v < vectors; v++)
-                sums[i][v] = SKBCE_OF_REAL(skbce_relu)(sums[i][v]);
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++)
-            *(SKBCE_VECTOR *)(C + i * C_row + (v < vectors - 1 ? v * SKBCE_LANES : last)) = sums[i][v];
+    for (int i = 0; i < rows; i++) {
+        for (int v = 0; v < whole; v++)
+            *(SKBCE_VECTOR *)(C + i * C_row + AT(v)) = relu ? SKBCE_OF_REAL(skbce_relu)(sums[i][v]) : sums[i][v];
+        if (half)
+            *(SKBCE_HALF *)(C + i * C_row + last) = relu ? SKBCE_OF_REAL(skbce_half_relu)(half_sums[i]) : half_sums[i];
+    }
+#undef AT
 }
 
 /* The same for m rows, tile under tile; A_tile elements of A lie between the beginnings of one and the next. */
 SKBCE_ALWAYS_INLINE void SKBCE_OF_REAL(skbce_panel)(
-    const int vectors, ptrdiff_t width, ptrdiff_t m, ptrdiff_t k_stop,
+    const int vectors, const int half, ptrdiff_t width, ptrdiff_t m, ptrdiff_t k_stop,
     const SKBCE_REAL *A, ptrdiff_t A_tile, ptrdiff_t A_row, ptrdiff_t A_column, const SKBCE_REAL *B, ptrdiff_t B_row,
     const SKBCE_REAL *start, ptrdiff_t start_row, int relu, SKBCE_REAL *C, ptrdiff_t C_row)
 {
     ptrdiff_t i = 0;
 #define TILES(rows) \
     for (; i + rows <= m; i += rows) \
-        SKBCE_OF_REAL(skbce_tile)(rows, vectors, width, k_stop, \
+        SKBCE_OF_REAL(skbce_tile)(rows, vectors, half, width, k_stop, \
                                   A + i / SKBCE_TILE_ROWS * A_tile + i % SKBCE_TILE_ROWS * A_row, A_row, A_column, \
                                   B, B_row, \
                                   start ? start + i * start_row : NULL, start_row, relu, C + i * C_row, C_row)
@@ -130,11 +144,19 @@ static void SKBCE_OF_REAL(skbce_panels)(
             panel = packed;
             panel_row = width;
         }
-#define PANEL(vectors) \
-    SKBCE_OF_REAL(skbce_panel)(vectors, width, m, k_stop, A, A_tile, A_row, A_column, panel, panel_row, \
+#define PANEL_OF(vectors, half) \
+    SKBCE_OF_REAL(skbce_panel)(vectors, half, width, m, k_stop, A, A_tile, A_row, A_column, panel, panel_row, \
                                start ? start + j : NULL, start_row, relu, C + j, C_row)
-        SKBCE_FOR_PANEL(vectors)
+        if (SKBCE_HAS_HALVES && vectors > 1 && width <= vectors * SKBCE_LANES - SKBCE_LANES / 2) {
+#define PANEL(vectors) PANEL_OF(vectors, 1)
+            SKBCE_FOR_HALVED_PANEL(vectors)
 #undef PANEL
+        } else {
+#define PANEL(vectors) PANEL_OF(vectors, 0)
+            SKBCE_FOR_PANEL(vectors)
+#undef PANEL
+        }
+#undef PANEL_OF
         j += width;
     }
 }

@@ -84,6 +84,17 @@ gain 2 % in float32 and 5 % in float64, but stacks have their limits, 128 kB wit
     }
 #endif
 
+/* Whether a panel may end with half a vector: processors that take two cycles for a whole one of 512 bits do that in one. */
+#define SKBCE_HAS_HALVES (SKBCE_TILE_VECTORS == 4)
+
+/* The same for a panel whose last vector is a half. */
+#define SKBCE_FOR_HALVED_PANEL(vectors) \
+    switch (vectors) { \
+    case 4: PANEL(4); break; \
+    case 3: PANEL(3); break; \
+    default: PANEL(2); \
+    }
+
 /* The order of skbce._parameters.ACTIVATIONS. */
 enum { SKBCE_IDENTITY, SKBCE_LOGISTIC, SKBCE_TANH, SKBCE_RELU };
 
@@ -96,6 +107,13 @@ typedef double skbce_vector_double __attribute__((vector_size(SKBCE_VECTOR_BYTES
 typedef int32_t skbce_bits_float __attribute__((vector_size(SKBCE_VECTOR_BYTES)));
 typedef int64_t skbce_bits_double __attribute__((vector_size(SKBCE_VECTOR_BYTES)));
 #define SKBCE_LANES ((ptrdiff_t)(SKBCE_VECTOR_BYTES / sizeof(SKBCE_REAL)))
+/* And of half as many. */
+#define SKBCE_HALF SKBCE_OF_REAL(skbce_half)
+typedef float skbce_half_float __attribute__((vector_size(SKBCE_VECTOR_BYTES / 2), aligned(4), may_alias));
+typedef double skbce_half_double __attribute__((vector_size(SKBCE_VECTOR_BYTES / 2), aligned(8), may_alias));
+#define SKBCE_HALF_BITS SKBCE_OF_REAL(skbce_half_bits)
+typedef int32_t skbce_half_bits_float __attribute__((vector_size(SKBCE_VECTOR_BYTES / 2)));
+typedef int64_t skbce_half_bits_double __attribute__((vector_size(SKBCE_VECTOR_BYTES / 2)));
 #endif
 
 #define SKBCE_REAL float
