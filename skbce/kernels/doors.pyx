@@ -59,7 +59,7 @@ NETWORKS_AT_ONCE = MOST_NETWORKS  # of a lookup
 FEW_BINS = MOST_FEW_BINS  # of a column that is multiplied, not looked up
 
 # systemd's filters can end a process that asks to be moved (kernels/places.h).
-cdef bint MOVES_THREADS = environ.get("SKBCE_MOVE_THREADS", "1") != "0"
+MOVES_THREADS = environ.get("SKBCE_MOVE_THREADS", "1") != "0"
 
 # Whether the one who waits for this thread has given up: a function, or None. Work then ends at its next pause.
 GIVEN_UP = ContextVar("GIVEN_UP", default=None)
@@ -412,6 +412,11 @@ def shuffle(bit_generator, int64_t[::1] order not None, int64_t[:, ::1] orders=N
                 memcpy(&orders[k, 0], &order[0], n_rows * sizeof(int64_t))
 
 
+cdef int first_place() except -2:
+    """the processor of this thread, which the others of its region leave; -1 where they stay"""
+    return this_place() if MOVES_THREADS else -1
+
+
 cdef Run run_of(
     const NetworkView* net, const SampleView* sample, const UpdateRule* rule, int64_t t, Py_ssize_t batch_size,
     Pause* pause,
@@ -428,10 +433,9 @@ cdef Run run_of(
 
 
 cdef inline void go_through(
-    Run* run, int n_threads, floating* theta, floating* moment1, floating* moment2
+    Run* run, int n_threads, int place, floating* theta, floating* moment1, floating* moment2
 ) noexcept nogil:
-    """all steps of a run, on so many threads"""
-    cdef int place = this_place() if MOVES_THREADS else -1
+    """all steps of a run, on so many threads; the first one was at `place`"""
     if n_threads == 1:
         steps.run_steps(run, theta, moment1, moment2)
     else:
@@ -484,10 +488,11 @@ def run_steps(
     run.start, run.stop, run.cost_sum = start, stop, cost_sum
     run.deadline = seconds_now() + seconds
     open_barrier(&run.barrier)
+    cdef int place = first_place()
     n_threads = min(n_threads, blocks.shape[0], shard_count(run.net, batch_size))
     with nogil:
         squares_of_chunks(run.net, &run.work, &theta[0])
-        go_through(&run, n_threads, &theta[0], &moment1[0], moment2_at)
+        go_through(&run, n_threads, place, &theta[0], &moment1[0], moment2_at)
     raise_from(raised)
     require(not run.strays, "row_ids names rows that X does not have")
     return run.stop, run.cost_sum, run.rows_counted, run.n_steps
@@ -531,6 +536,7 @@ def run_epochs(
     run.dropout = dropout_view(dropout, dropout_seed, t)
     run.work = workspace_view(net, block_rows, blocks, gradients, partials)
     done[0] = done[1] = done[2] = 0
+    cdef int place = first_place()
     n_threads = min(n_threads, blocks.shape[0], shard_count(net, batch_size))
     with nogil:
         squares_of_chunks(net, &run.work, &theta[0])
@@ -541,7 +547,7 @@ def run_epochs(
                 sample.row_ids = &orders[k, 0]
             run.stop, run.cost_sum, run.rows_counted = n_rows, 0, 0
             open_barrier(&run.barrier)
-            go_through(&run, n_threads, &theta[0], &moment1[0], moment2_at)
+            go_through(&run, n_threads, place, &theta[0], &moment1[0], moment2_at)
             if is_over(&pause) or run.strays:
                 break
             run.t += run.n_steps
@@ -581,7 +587,7 @@ def cost_and_gradient(
     cdef list raised = []
     cdef Pause pause = pauses(raised)
     cdef Barrier barrier
-    cdef int place = this_place() if MOVES_THREADS else -1
+    cdef int place = first_place()
     n_threads = min(n_threads, blocks.shape[0], n_shards)
     open_barrier(&barrier)
     with nogil:
@@ -628,7 +634,7 @@ def logits(
     cdef list raised = []
     cdef Pause pause = pauses(raised)
     cdef Barrier barrier
-    cdef int place = this_place() if MOVES_THREADS else -1
+    cdef int place = first_place()
     n_threads = min(n_threads, blocks.shape[0])
     open_barrier(&barrier)
     with nogil:
@@ -667,7 +673,7 @@ def input_gradients(
     cdef list raised = []
     cdef Pause pause = pauses(raised)
     cdef Barrier barrier
-    cdef int place = this_place() if MOVES_THREADS else -1
+    cdef int place = first_place()
     n_threads = min(n_threads, blocks.shape[0])
     open_barrier(&barrier)
     with nogil:
@@ -718,7 +724,7 @@ def encode_columns(
     cdef list raised = []
     cdef Pause pause = pauses(raised)
     cdef Barrier barrier
-    cdef int place = this_place() if MOVES_THREADS else -1
+    cdef int place = first_place()
     open_barrier(&barrier)
     with nogil:
         if n_threads == 1:
@@ -825,7 +831,7 @@ def looked_up_logits(tuple lookups not None, double[:, ::1] memory not None, int
     cdef list raised = []
     cdef Pause pause = pauses(raised)
     cdef Barrier barrier
-    cdef int place = this_place() if MOVES_THREADS else -1
+    cdef int place = first_place()
     n_threads = min(n_threads, memory.shape[0])
     open_barrier(&barrier)
     with nogil:
