@@ -9,7 +9,7 @@ The twister: Matsumoto and Nishimura (1998), ACM Transactions on Modeling and Co
 https://doi.org/10.1145/272991.272995.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uintptr_t
 
 from skbce.kernels.table cimport prefetch
 
@@ -21,12 +21,8 @@ cdef enum:
 
 
 cdef struct BitGenerator:
-    # bitgen_t of NumPy's C API, numpy/random/bitgen.h.
+    # How bitgen_t of NumPy's C API begins, numpy/random/bitgen.h; functions that draw follow.
     void* state
-    uint64_t (*next_uint64)(void* state) noexcept nogil
-    uint32_t (*next_uint32)(void* state) noexcept nogil
-    double (*next_double)(void* state) noexcept nogil
-    uint64_t (*next_raw)(void* state) noexcept nogil
 
 
 cdef struct Twister:

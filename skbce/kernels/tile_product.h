@@ -149,7 +149,7 @@ static void SKBCE_OF_REAL(skbce_panels)(
                                start ? start + j : NULL, start_row, relu, C + j, C_row)
         if (SKBCE_HAS_HALVES && vectors > 1 && width <= vectors * SKBCE_LANES - SKBCE_LANES / 2) {
 #define PANEL(vectors) PANEL_OF(vectors, 1)
-            SKBCE_FOR_HALVED_PANEL(vectors)
+            SKBCE_FOR_PANEL(vectors)
 #undef PANEL
         } else {
 #define PANEL(vectors) PANEL_OF(vectors, 0)

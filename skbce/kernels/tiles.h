@@ -87,14 +87,6 @@ gain 2 % in float32 and 5 % in float64, but stacks have their limits, 128 kB wit
 /* Whether a panel may end with half a vector: processors that take two cycles for a whole one of 512 bits do that in one. */
 #define SKBCE_HAS_HALVES (SKBCE_TILE_VECTORS == 4)
 
-/* The same for a panel whose last vector is a half. */
-#define SKBCE_FOR_HALVED_PANEL(vectors) \
-    switch (vectors) { \
-    case 4: PANEL(4); break; \
-    case 3: PANEL(3); break; \
-    default: PANEL(2); \
-    }
-
 /* The order of skbce._parameters.ACTIVATIONS. */
 enum { SKBCE_IDENTITY, SKBCE_LOGISTIC, SKBCE_TANH, SKBCE_RELU };
 
