@@ -39,7 +39,7 @@ from skbce.kernels.lookup cimport (
 from skbce.kernels.loss cimport loss_backward, loss_forward
 from skbce.kernels.network cimport fill_input_gradients, fill_logits, is_apart, workspace_size
 from skbce.kernels.parallel cimport (
-    MAX_SHARDS, Barrier, has_openmp, leave, max_threads, open_barrier, run_beside, seconds_now, shard_count, this_place,
+    MAX_SHARDS, Region, enter, has_openmp, leave, max_threads, open_barrier, seconds_now, shard_count, this_place,
     thread_count, thread_number, wait_for_all,
 )
 from skbce.kernels.pauses cimport Pause, is_over, next_pause
@@ -412,9 +412,12 @@ def shuffle(bit_generator, int64_t[::1] order not None, int64_t[:, ::1] orders=N
                 memcpy(&orders[k, 0], &order[0], n_rows * sizeof(int64_t))
 
 
-cdef int first_place() except -2:
-    """the processor of this thread, which the others of its region leave; -1 where they stay"""
-    return this_place() if MOVES_THREADS else -1
+cdef Region new_region() except *:
+    """of this thread, and those that it works with"""
+    cdef Region region
+    open_barrier(&region.barrier)
+    region.place = this_place() if MOVES_THREADS else -1
+    return region
 
 
 cdef Run run_of(
@@ -433,14 +436,14 @@ cdef Run run_of(
 
 
 cdef inline void go_through(
-    Run* run, int n_threads, int place, floating* theta, floating* moment1, floating* moment2
+    Run* run, int n_threads, floating* theta, floating* moment1, floating* moment2
 ) noexcept nogil:
-    """all steps of a run, on so many threads; the first one was at `place`"""
+    """all steps of a run, on so many threads"""
     if n_threads == 1:
         steps.run_steps(run, theta, moment1, moment2)
     else:
         with parallel(num_threads=n_threads):
-            run_beside(place)
+            enter(&run.region)
             steps.run_steps(run, theta, moment1, moment2)
 
 
@@ -487,12 +490,11 @@ def run_steps(
     run.work = workspace_view(net, block_rows, blocks, gradients, partials)
     run.start, run.stop, run.cost_sum = start, stop, cost_sum
     run.deadline = seconds_now() + seconds
-    open_barrier(&run.barrier)
-    cdef int place = first_place()
+    run.region = new_region()
     n_threads = min(n_threads, blocks.shape[0], shard_count(run.net, batch_size))
     with nogil:
         squares_of_chunks(run.net, &run.work, &theta[0])
-        go_through(&run, n_threads, place, &theta[0], &moment1[0], moment2_at)
+        go_through(&run, n_threads, &theta[0], &moment1[0], moment2_at)
     raise_from(raised)
     require(not run.strays, "row_ids names rows that X does not have")
     return run.stop, run.cost_sum, run.rows_counted, run.n_steps
@@ -536,7 +538,7 @@ def run_epochs(
     run.dropout = dropout_view(dropout, dropout_seed, t)
     run.work = workspace_view(net, block_rows, blocks, gradients, partials)
     done[0] = done[1] = done[2] = 0
-    cdef int place = first_place()
+    run.region = new_region()
     n_threads = min(n_threads, blocks.shape[0], shard_count(net, batch_size))
     with nogil:
         squares_of_chunks(net, &run.work, &theta[0])
@@ -546,8 +548,8 @@ def run_epochs(
             if orders is not None:
                 sample.row_ids = &orders[k, 0]
             run.stop, run.cost_sum, run.rows_counted = n_rows, 0, 0
-            open_barrier(&run.barrier)
-            go_through(&run, n_threads, place, &theta[0], &moment1[0], moment2_at)
+            open_barrier(&run.region.barrier)
+            go_through(&run, n_threads, &theta[0], &moment1[0], moment2_at)
             if is_over(&pause) or run.strays:
                 break
             run.t += run.n_steps
@@ -586,15 +588,13 @@ def cost_and_gradient(
     cdef floating decay = alpha, scale
     cdef list raised = []
     cdef Pause pause = pauses(raised)
-    cdef Barrier barrier
-    cdef int place = first_place()
+    cdef Region region = new_region()
     n_threads = min(n_threads, blocks.shape[0], n_shards)
-    open_barrier(&barrier)
     with nogil:
         with parallel(num_threads=n_threads):
-            run_beside(place)
+            enter(&region)
             shard_gradients(net, &sample, &masks, &work, &theta[0], 0, n_rows, n_shards, &pause)
-            wait_for_all(&barrier)
+            wait_for_all(&region.barrier)
     raise_from(raised)
     with nogil:
         total = total_weight(&sample, &theta[0], 0, n_rows)
@@ -633,10 +633,8 @@ def logits(
     cdef int next_block = 0
     cdef list raised = []
     cdef Pause pause = pauses(raised)
-    cdef Barrier barrier
-    cdef int place = first_place()
+    cdef Region region = new_region()
     n_threads = min(n_threads, blocks.shape[0])
-    open_barrier(&barrier)
     with nogil:
         theta_is_finite = are_finite(theta.shape[0], &theta[0])
         if n_threads == 1:
@@ -646,12 +644,12 @@ def logits(
             )
         else:
             with parallel(num_threads=n_threads):
-                run_beside(place)
+                enter(&region)
                 fill_logits(
                     &network.view, &theta[0], &X.view, ids, block_rows, block_size, block, n_rows, &next_block,
                     &pause, &Z[0, 0],
                 )
-                wait_for_all(&barrier)
+                wait_for_all(&region.barrier)
         Z_is_finite = not is_over(&pause) and are_finite(n_rows * Z.shape[1], &Z[0, 0])
     raise_from(raised)
     return theta_is_finite, Z_is_finite
@@ -672,18 +670,16 @@ def input_gradients(
     cdef int next_block = 0
     cdef list raised = []
     cdef Pause pause = pauses(raised)
-    cdef Barrier barrier
-    cdef int place = first_place()
+    cdef Region region = new_region()
     n_threads = min(n_threads, blocks.shape[0])
-    open_barrier(&barrier)
     with nogil:
         with parallel(num_threads=n_threads):
-            run_beside(place)
+            enter(&region)
             fill_input_gradients(
                 &network.view, &theta[0], &X.view, output, block_rows, block_size, block, n_rows, &next_block,
                 &pause, &dX[0, 0],
             )
-            wait_for_all(&barrier)
+            wait_for_all(&region.barrier)
     raise_from(raised)
 
 
@@ -723,17 +719,15 @@ def encode_columns(
     require(out.shape[0] == X.view.n_rows, "the output has X's rows")
     cdef list raised = []
     cdef Pause pause = pauses(raised)
-    cdef Barrier barrier
-    cdef int place = first_place()
-    open_barrier(&barrier)
+    cdef Region region = new_region()
     with nogil:
         if n_threads == 1:
             encode_rows(&X.view, &plan, 0, 1, &pause, &out[0, 0])
         else:
             with parallel(num_threads=n_threads):
-                run_beside(place)
+                enter(&region)
                 encode_rows(&X.view, &plan, thread_number(), thread_count(), &pause, &out[0, 0])
-                wait_for_all(&barrier)
+                wait_for_all(&region.barrier)
     raise_from(raised)
 
 
@@ -830,10 +824,8 @@ def looked_up_logits(tuple lookups not None, double[:, ::1] memory not None, int
     cdef int task = 0
     cdef list raised = []
     cdef Pause pause = pauses(raised)
-    cdef Barrier barrier
-    cdef int place = first_place()
+    cdef Region region = new_region()
     n_threads = min(n_threads, memory.shape[0])
-    open_barrier(&barrier)
     with nogil:
         if n_threads == 1:
             look_up(
@@ -842,12 +834,12 @@ def looked_up_logits(tuple lookups not None, double[:, ::1] memory not None, int
             )
         else:
             with parallel(num_threads=n_threads):
-                run_beside(place)
+                enter(&region)
                 look_up(
                     <LookupView**>&views[0], n_lookups, &first._X.view, n_blocks, memory.shape[1], &memory[0, 0],
                     &task, &pause,
                 )
-                wait_for_all(&barrier)
+                wait_for_all(&region.barrier)
     raise_from(raised)
     return [(<Lookup>one).finite_ones() for one in lookups]
 

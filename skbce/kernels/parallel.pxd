@@ -65,10 +65,16 @@ cdef extern from *:
     double seconds_now "skbce_seconds" () noexcept nogil
 
 
-cdef inline void run_beside(int place) noexcept nogil:
-    """each thread but the first, which was at `place`, runs beside it"""
+# What the threads of a parallel region have in common.
+cdef struct Region:
+    Barrier barrier
+    int place                  # the processor of the first one, which the others leave; -1 where they stay
+
+
+cdef inline void enter(const Region* region) noexcept nogil:
+    """each thread but the first leaves the first one's processor"""
     if thread_number() > 0:
-        leave(place, thread_count())
+        leave(region.place, thread_count())
 
 
 cdef enum:

@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 
 from skbce.kernels.network cimport summed_gradient
 from skbce.kernels.parallel cimport (
-    CHUNK, Barrier, cut, seconds_now, shard_count, thread_count, thread_number, wait_for_all,
+    CHUNK, Region, cut, seconds_now, shard_count, thread_count, thread_number, wait_for_all,
 )
 from skbce.kernels.pauses cimport Pause, is_over
 from skbce.kernels.subnormals cimport flush_subnormals, keep_subnormals
@@ -44,7 +44,7 @@ cdef struct Run:
     double cost_sum            # OUT, as are the next two
     Py_ssize_t rows_counted
     Py_ssize_t n_steps
-    Barrier barrier
+    Region region
     Pause* pause
     bint strays                # OUT: whether the order named a row that the table does not have; the run ended there
 
@@ -228,7 +228,7 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
             dropout.step = run.t + n_steps
             dropout.batch_start = at
             shard_gradients(run.net, run.sample, &dropout, &run.work, theta, at, end, n_shards, run.pause)
-            wait_for_all(&run.barrier)
+            wait_for_all(&run.region.barrier)
             if is_over(run.pause):
                 # Nobody breaks off between this barrier and the step's last, so every thread sees the same.
                 break
@@ -247,11 +247,11 @@ cdef inline void run_steps(Run* run, floating* theta, floating* moment1, floatin
                 step.adam_rate = adam_rate(run.rule, &step)
             if clips:
                 measure_chunks(run.net, run.rule, &run.work, n_shards, step.scale, theta)
-                wait_for_all(&run.barrier)
+                wait_for_all(&run.region.barrier)
                 step.scale *= clipping(run.net, run.rule, &run.work)
                 n_shards = 1
             update_chunks(run.net, run.rule, &run.work, n_shards, &step, theta, moment1, moment2)
-            wait_for_all(&run.barrier)
+            wait_for_all(&run.region.barrier)
         at = end
     keep_subnormals(floating_point)
     if keeps_books:
